@@ -5,6 +5,7 @@ from torchattr.bulk import PictureFolder as PictureFolder
 from torchattr.bulk import Pictures as Pictures
 from torchattr.bulk import RunProgress as RunProgress
 from torchattr.bulk import RunReport as RunReport
+from torchattr.bulk import benchmark_data as benchmark_data
 from torchattr.bulk import open_maps as open_maps
 from torchattr.bulk import run as run
 from torchattr.core.box_targets import Boxes as Boxes

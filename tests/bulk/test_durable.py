@@ -1,6 +1,5 @@
 import errno
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -49,5 +48,5 @@ def test_what_killed_processes_left_is_removed_later(tmp_path: Path) -> None:
     for name in (".0.abc.part", ".1.abc.part", "0"):
         (tmp_path / "c" / name).write_text("half")
     os.utime(tmp_path / "c" / ".0.abc.part", (0, 0))
-    remove_parts(tmp_path, time.time() - 60)
+    remove_parts(tmp_path, age=60)
     assert sorted(os.listdir(tmp_path / "c")) == [".1.abc.part", "0"]

@@ -53,17 +53,17 @@ def test_each_shard_is_one_object_of_each_array(store) -> None:
 
 
 def test_a_shard_is_done_with_its_table(store) -> None:
-    assert (store.done(), store.is_done(2)) == ([], False)
+    assert (store.tables.done(), store.tables.is_done(2)) == ([], False)
     store.write(2, values(2), b"table")
-    assert (store.done(), store.is_done(2)) == ([2], True)
-    assert store.table_path(2).read_bytes() == b"table"
+    assert (store.tables.done(), store.tables.is_done(2)) == ([2], True)
+    assert store.tables.path(2).read_bytes() == b"table"
 
 
 def test_a_table_is_written_last(store, monkeypatch) -> None:
     store.arrays[1].path(store.root, 0).mkdir()
     with pytest.raises(FolderError, match="cannot write to"):
         store.write(0, values(), b"table")
-    assert store.done() == []
+    assert store.tables.done() == []
 
 
 def test_a_shard_without_any_map_has_no_object(store) -> None:

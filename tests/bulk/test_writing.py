@@ -62,7 +62,7 @@ def test_a_shard_is_written_when_it_is_complete(store) -> None:
     with ShardWriter(store, written.append) as writer:
         for positions in ((0, 1), (2, 3), (4,)):
             writer.put(batch(positions), 0.0)
-    assert (written, store.done()) == ([0], [0])
+    assert (written, store.tables.done()) == ([0], [0])
 
 
 def test_an_error_of_the_caller_leaves_what_is_done(store) -> None:
@@ -74,7 +74,7 @@ def test_an_error_of_the_caller_leaves_what_is_done(store) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert store.done() == [1]
+    assert store.tables.done() == [1]
 
 
 def test_an_interrupt_at_the_end_waits_for_what_is_being_written(store, monkeypatch) -> None:
@@ -98,7 +98,7 @@ def test_an_interrupt_at_the_end_waits_for_what_is_being_written(store, monkeypa
     finally:
         signal.signal(signal.SIGALRM, before)
     assert interrupted.is_set()
-    assert store.done() == [0]
+    assert store.tables.done() == [0]
 
 
 def test_a_fault_of_the_thread_is_raised_where_batches_are_put(store) -> None:
@@ -112,7 +112,7 @@ def test_a_fault_of_the_thread_is_raised_where_batches_are_put(store) -> None:
 
     with pytest.raises(FolderError, match="cannot write to"):
         work()
-    assert store.done() == []
+    assert store.tables.done() == []
 
 
 def test_a_fault_with_the_last_shard_is_raised_at_the_end(store) -> None:
@@ -128,7 +128,7 @@ def test_rows_say_what_is_known(store) -> None:
     content.add(batch((2, 3), finite=[False, True]), 0.5)
     assert content.is_complete
     content.write()
-    table = parquet.read_table(store.table_path(0)).to_pydict()
+    table = parquet.read_table(store.tables.path(0)).to_pydict()
     assert table["reason"] == ["broken", None, NOT_FINITE, None]
     assert table["id"] == ["0", "1", "2", "3"]
     assert table["targets"] == [None, [1], None, [3]]
@@ -140,4 +140,4 @@ def test_what_has_no_map_is_nan(store) -> None:
     content = ShardContent(store, 1)
     content.add(batch((4, 5), failed=(4, 5)), 0.1)
     content.write()
-    assert store.done() == [1]
+    assert store.tables.done() == [1]

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 from command import call, refused
+from PIL import Image
+
+parquet = pytest.importorskip("pyarrow.parquet")
 
 
 def test_planted_truth(here):
@@ -67,3 +70,101 @@ def test_files_of_another_origin_are_kept(here):
 )
 def test_wrong_input_is_named_and_nothing_is_written(here, arguments, said):
     refused(call("benchmark", *arguments), said)
+
+
+ANNOTATED = ("--method", "saliency", "--method", "grad_cam", "--metric", "mass", "--metric", "auc")
+
+
+def annotated(count=10):
+    """Pictures with boxes, for the model `relu` of `models.py`."""
+    Path("data").mkdir()
+    lines = ["path,class,x0,y0,x1,y1"]
+    for number in range(count):
+        picture = Image.new("RGB", (40, 30), (20, 30, 40))
+        picture.paste((200, 30 * (number % 7), 40), (number, 4, number + 12, 20))
+        picture.save(f"data/{number}.png")
+        lines.append(f"{number}.png,{('dark', 'light')[number % 2]},{number},4,{number + 12},20")
+    Path("boxes.csv").write_text("\n".join(lines))
+    return "--data", "data", "--boxes", "boxes.csv", "--model", "models.py:relu"
+
+
+def test_ones_own_data(here):
+    arguments = ("benchmark", *annotated(), *ANNOTATED, "--out", "out")
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "Methods on data" in result.stdout
+    assert "Rank correlation of the metrics" not in result.stdout  # It takes three methods.
+    assert "10 of 10 pictures" in result.stderr
+    assert "Means over 10 pictures; arrows" in result.stderr
+    assert parquet.read_table("out/values").num_rows == 10 * 5
+    page = Path("out/benchmark.html").read_text()
+    assert "Methods on data" in page
+    assert "0.png (dark)" in page
+    assert page.count("<img ") >= 2
+    assert "Input and its boxes" in page
+    pictures = json.loads(Path("out/manifest.json").read_text())["pictures"]
+    assert [name for name in pictures if name.startswith("data/panels/")] != []
+    again = call(*arguments)
+    assert again.exit_code == 0, again.output
+    assert "0 of 0 pictures" in again.stderr
+    assert again.stdout == result.stdout
+
+
+def test_other_settings_for_a_begun_folder_are_refused(here):
+    arguments = ("benchmark", *annotated(), "--out", "out")
+    assert call(*arguments, *ANNOTATED).exit_code == 0
+    result = call(*arguments, *ANNOTATED[:4], "--metric", "mass")
+    assert result.exit_code == 2
+    assert "was begun with other settings: metrics: ['mass', 'auc'], now ['mass']" in result.stderr
+
+
+def test_what_is_left_out_is_said_and_is_the_exit_code(here):
+    arguments = annotated()
+    with Path("boxes.csv").open("a") as file:
+        file.write("\nnone.png,dark,0,0,9,9\n3.png,grey,0,0,9,9\n")
+    result = call("benchmark", *arguments, *ANNOTATED, "--out", "out", "--html", "other.html")
+    assert result.exit_code == 1, result.output
+    assert "Left out: none.png (dark), data/none.png: no such file" in result.stderr
+    assert "Left out: 3.png (grey), relu" in result.stderr or "does not know" in result.stderr
+    assert set(json.loads(Path("out/manifest.json").read_text())["skipped"]) == {
+        "none.png (dark)",
+        "3.png (grey)",
+    }
+    assert not Path("out/benchmark.html").exists()
+    assert "none.png (dark)" in Path("other.html").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::torchattr.errors.FewSamplesWarning")
+def test_json(here):
+    data = annotated(4)
+    for arguments in [
+        ("--method", "saliency", "--metric", "mass", "--n", 4),
+        ("planted", "--method", "saliency", "--plant", "stamp", "--n", 4),
+        (*data, *ANNOTATED, "--out", "out"),
+    ]:
+        result = call("benchmark", *arguments, "--json")
+        assert result.exit_code == 0, result.output
+        assert "saliency" in json.loads(result.stdout)["methods"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--data", "data"), "--data and --boxes belong together"),
+        (("--boxes", "boxes.csv"), "--data and --boxes belong together"),
+        (("planted", "--data", "data", "--boxes", "b.csv"), "'planted' does not go with it"),
+        (("--data", "none", "--boxes", "boxes.csv"), "data: none is no folder"),
+        (("--data", "data", "--boxes", "none.csv"), "none.csv cannot be read"),
+        (("--data", "data", "--boxes", "boxes.txt"), "must be a table"),
+        (("--data", "data", "--boxes", "boxes.csv", "--n", 3), "--n belongs to torchattr"),
+        (("--data", "data", "--boxes", "boxes.csv", "--plant", "stamp"), "--plant belongs to"),
+        (("--data", "data", "--boxes", "boxes.csv", "--metric", "grid"), "metrics has only grid"),
+        (("--data", "data", "--boxes", "boxes.csv", "--method", "salience"), "did you mean"),
+        (("--device", "cpu", "--scores", "raw"), "--scores belongs to torchattr benchmark --data"),
+        (("--trust",), "--trust belongs to torchattr benchmark --data"),
+    ],
+)
+def test_wrong_input_about_ones_own_data_is_named(here, arguments, said):
+    annotated(2)
+    chosen = ("--model", "models.py:relu") if "--metric" in arguments else ()
+    refused(call("benchmark", *arguments, *chosen), said)

@@ -56,6 +56,22 @@ def test_pictures_classes_and_models_of_the_users(here):
     assert records()["check"]["pictures"] == 3
 
 
+def test_other_models_than_the_demo_are_checked_on_photographs(here):
+    result = relu("--method", "saliency")
+    assert result.exit_code == 0, result.output
+    assert "no images named: checking on the bundled cat, coffee, rocket, camera" in result.stderr
+    assert records()["check"]["pictures"] == 4
+
+
+def test_scenes_are_those_that_are_asked_for(here):
+    result = relu("--scenes", 3, "--method", "saliency")
+    assert "checking on 3 scenes composed" in result.stderr
+    assert records()["check"]["pictures"] == 3
+    refused_both = relu("--scenes", 3, "photo.png")
+    assert refused_both.exit_code == 2
+    assert "--scenes composes pictures, so it does not go with images" in refused_both.stderr
+
+
 def test_a_single_picture_is_checked_without_intervals(here):
     result = relu(*pictures(1), "--method", "saliency")
     assert result.exit_code == 0, result.output

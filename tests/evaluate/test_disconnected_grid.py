@@ -145,3 +145,9 @@ def test_wrong_arguments_are_named() -> None:
         DisconnectedGrid(lambda x: x)  # type: ignore[arg-type]
     with refused(LayerError, "bodi"):
         DisconnectedGrid(MODEL, "bodi")
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_all_of_it_is_in_the_mode_of_the_model(is_training: bool) -> None:
+    apart = DisconnectedGrid(nn.Conv2d(1, 1, 1).train(is_training))
+    assert {module.training for module in apart.modules()} == {is_training}

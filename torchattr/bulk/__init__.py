@@ -1,5 +1,10 @@
 """Runs over whole data sets: maps of any number of pictures, on one machine or many."""
 
+from torchattr.bulk.annotated.benchmark import DATA as DATA
+from torchattr.bulk.annotated.benchmark import DataBenchmark as DataBenchmark
+from torchattr.bulk.annotated.benchmark import benchmark_data as benchmark_data
+from torchattr.bulk.annotated.panels import panel_entries as panel_entries
+from torchattr.bulk.annotated.pictures import AnnotatedPictures as AnnotatedPictures
 from torchattr.bulk.maps import MapArray as MapArray
 from torchattr.bulk.maps import Maps as Maps
 from torchattr.bulk.maps import is_maps as is_maps

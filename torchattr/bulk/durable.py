@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +18,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 PART = ".part"
 """How the name of a file ends that is being written."""
+
+LIVE_SECONDS = 3600.0
+"""How long a half-written file may still be that of a live process."""
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -56,11 +62,39 @@ def flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def remove_parts(folder: Path, older_than: float) -> None:
+def make_whole(folder: Path, fill: Callable[[Path], object]) -> bool:
+    """Make a folder that is complete or absent; return whether this process made it.
+
+    Of several processes that do, one makes it, and the others find it made.
+
+    Args:
+        folder: its final name.
+        fill: writes its content into the folder, which has another name until it is complete.
+
+    Raises:
+        FolderError: it cannot be written; nothing is left of it.
+    """
+    begun = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    try:
+        begun.mkdir(parents=True)
+        fill(begun)
+        os.rename(begun, folder)
+        flush_folder(folder.parent)
+    except OSError as error:
+        if not folder.is_dir():
+            raise FolderError(cannot_write(folder.parent, error)) from error
+        return False
+    finally:
+        shutil.rmtree(begun, ignore_errors=True)
+    return True
+
+
+def remove_parts(folder: Path, age: float = LIVE_SECONDS) -> None:
     """Remove what killed processes left half written in a folder and its subfolders.
 
-    older_than: the time of the last change before which a file cannot be that of a live process.
+    age: the seconds since its last change after which a file cannot be that of a live process.
     """
+    older_than = time.time() - age
     for part in folder.rglob(f".*{PART}"):
         with suppress(OSError):
             if part.stat().st_mtime < older_than:

@@ -100,7 +100,7 @@ class Maps(Dataset):
         return self._store.shards.ids
 
     def __repr__(self) -> str:
-        done, shards = len(self._store.done()), len(self._store.shards)
+        done, shards = len(self._store.tables.done()), len(self._store.shards)
         shapes = ", ".join(f"{name} {one.shape}" for name, one in self.arrays.items())
         return f"Maps({self.record['model']}: {shapes}; {done} of {shards} shards done)"
 
@@ -108,7 +108,7 @@ class Maps(Dataset):
     def rows(self) -> Any:
         """The table of the pictures of all shards that are done, of PyArrow, by position."""
         arrow, reader = packages.arrow(), packages.parquet()
-        paths = [self._store.table_path(shard) for shard in self._store.done()]
+        paths = [self._store.tables.path(shard) for shard in self._store.tables.done()]
         with ThreadPoolExecutor() as threads:
             tables = list(threads.map(lambda path: reader.ParquetFile(path).read(), paths))
         return arrow.concat_tables(tables) if tables else schema_of(self._store).empty_table()

@@ -123,7 +123,7 @@ def run_on_ray(
     # Also where all is done, so that a store that was begun with other settings is refused.
     left = _left(shards, out) or [0]
     explained = _explained_by_actors(ray, left, actors, what, {**options, "out": out})
-    return RunReport(out, explained, len(MapStore.open(out).done()), len(shards))
+    return RunReport(out, explained, len(MapStore.open(out).tables.done()), len(shards))
 
 
 def _explained_by_actors(
@@ -198,7 +198,7 @@ def _pictures(row: Mapping[str, Any]) -> int:
 def _left(shards: Shards, out: Path) -> list[int]:
     """Return the shards that are not done."""
     store = MapStore.find(out)
-    done = set() if store is None else set(store.done())
+    done = set() if store is None else set(store.tables.done())
     return [shard for shard in range(len(shards)) if shard not in done]
 
 

@@ -102,32 +102,46 @@ def requested(
         ids: its ids.
         weights: where the model's weights came from.
     """
-    explain, own = settings.explain, versions()
+    explain = settings.explain
     return {
         "format": FORMAT,
-        "model": loaded.name,
-        "weights": model_digest(loaded),
-        "weights_from": weights,
-        "preprocessing": json.loads(plain_text(loaded.transform)),
-        "sources": source_digest(loaded, explain.names),
+        **of_model(loaded, explain.names, weights),
         "methods": {name: _plain(options) for name, options in settings.all_options.items()},
         "composite": explain.composite,
         "rules": _plain(explain.rules),
         "layers": list(explain.layers),
         "output": explain.output,
-        "activation": loaded.activation,
         "targets": _plain(list(settings.targets)),
         "reduce": settings.form.reduce,
         "keep": settings.form.keep,
         "dtype": settings.dtype,
         "seed": settings.seed,
         "memory": explain.memory,
-        "backend": requested_backend(),
         "shard_size": settings.shard_size,
         "batch_size": settings.batch_size,
         "ids": {"count": len(ids), "digest": ids_digest(ids)},
         "data": _plain(source.described()),
         "class_names": _listed(source.class_names()),
+    }
+
+
+def of_model(loaded: LoadedModel, methods: Sequence[str], weights: str | None) -> dict[str, Any]:
+    """Return the part of a record that says with what maps are made, as plain data.
+
+    Args:
+        loaded: the model.
+        methods: the methods by name.
+        weights: where the model's weights came from.
+    """
+    own = versions()
+    return {
+        "model": loaded.name,
+        "weights": model_digest(loaded),
+        "weights_from": weights,
+        "preprocessing": json.loads(plain_text(loaded.transform)),
+        "sources": source_digest(loaded, methods),
+        "activation": loaded.activation,
+        "backend": requested_backend(),
         "model_class_names": _listed(loaded.class_names),
         "versions": {name: own.get(name) for name in _PACKAGES},
         "all_versions": own,
@@ -139,13 +153,24 @@ def complete(record: Mapping[str, Any], resolved: Resolved) -> dict[str, Any]:
     return {**record, "resolved": json.loads(json.dumps(asdict(resolved)))}
 
 
-def check_same(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same(
+    out: Path,
+    begun: Mapping[str, Any],
+    now: Mapping[str, Any],
+    compared: Mapping[str, str] = COMPARED,
+) -> None:
     """Check that a run may go on with what another began.
+
+    Args:
+        out: the folder.
+        begun: the record of the run that began it.
+        now: that of this run.
+        compared: the entries that must be the same, and what messages call them.
 
     Raises:
         FolderError: it differs; the message says in what.
     """
-    differing = list(_differences(begun, now))
+    differing = list(_differences(begun, now, compared))
     if differing:
         raise FolderError(
             printable(
@@ -155,8 +180,10 @@ def check_same(out: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> N
         )
 
 
-def _differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for key, title in COMPARED.items():
+def _differences(
+    begun: Mapping[str, Any], now: Mapping[str, Any], compared: Mapping[str, str]
+) -> Iterator[str]:
+    for key, title in compared.items():
         before, after = begun.get(key), now[key]
         if key == "batch_size" and after is not None:
             # What was chosen then counts, whether it was asked for or found out.

@@ -30,9 +30,6 @@ from torchattr.methods import Memory, checked_count, checked_memory
 from torchattr.models import LoadedModel, Meaning, is_user_file
 from torchattr.runs import ExplainSettings
 
-_LIVE_SECONDS = 3600.0
-"""How long a half-written file may still be that of a live process."""
-
 _MOST_WORKERS = 8
 
 
@@ -217,11 +214,11 @@ def _run(
         resolved = resolved_by_probe(plan, columns, settings, source)
         store = MapStore.create(out, complete(asked, resolved))
     check_same(out, store.record, asked)
-    remove_parts(out, _LIVE_SECONDS)
+    remove_parts(out)
     explainer = explainer_of(plan, columns, settings, store.resolved)
     work = Work(store, source, ids, explainer, going.taking, going.workers, going.watch)
     done = work.run()
-    return RunReport(out, done, len(store.done()), len(store.shards))
+    return RunReport(out, done, len(store.tables.done()), len(store.shards))
 
 
 def _by_name(methods: Any) -> dict[str, Mapping[str, Any]]:

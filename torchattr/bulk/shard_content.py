@@ -13,6 +13,7 @@ from torchattr.bulk import packages
 from torchattr.bulk.explaining import ExplainedBatch
 from torchattr.bulk.reading import ReadBatch
 from torchattr.bulk.store import MapStore
+from torchattr.bulk.tables import encoded
 
 NOT_FINITE = "its scores or maps hold NaN or infinite values"
 
@@ -103,16 +104,7 @@ class ShardContent:
         Raises:
             FolderError: it cannot be written.
         """
-        self._store.write(self.shard, self._values, self._table())
-
-    def _table(self) -> bytes:
-        arrow = packages.arrow()
-        schema = schema_of(self._store)
-        columns = {name: [row.get(name) for row in self._rows] for name in schema.names}
-        sink = arrow.BufferOutputStream()
-        packages.parquet().write_table(arrow.table(columns, schema), sink)
-        content: bytes = sink.getvalue().to_pybytes()
-        return content
+        self._store.write(self.shard, self._values, encoded(self._rows, schema_of(self._store)))
 
 
 def schema_of(store: MapStore) -> Any:

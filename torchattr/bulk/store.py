@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from torchattr.bulk import packages
-from torchattr.bulk.durable import cannot_write, flush_folder, write_durably
+from torchattr.bulk.durable import make_whole, write_durably
 from torchattr.bulk.encoding import ENCODINGS, Encoding
 from torchattr.bulk.record import Resolved
 from torchattr.bulk.shards import Shards
+from torchattr.bulk.tables import ShardTables
 from torchattr.core.printable import printable
 from torchattr.core.undoing import own_filters
 from torchattr.errors import FolderError
@@ -139,21 +136,9 @@ class MapStore:
         Raises:
             FolderError: it cannot be written.
         """
-        begun = root.with_name(f".{root.name}.{uuid4().hex}")
-        made = cls(begun, record)
-        try:
-            begun.mkdir(parents=True)
-            made._make()
-            os.rename(begun, root)
-            flush_folder(root.parent)
-        except OSError as error:
-            other = cls.find(root) if root.exists() else None
-            if other is None:
-                raise FolderError(cannot_write(root.parent, error)) from error
-            return other
-        finally:
-            shutil.rmtree(begun, ignore_errors=True)
-        return cls(root, record)
+        if make_whole(root, lambda begun: cls(begun, record)._make()):
+            return cls(root, record)
+        return cls.open(root)
 
     def _make(self) -> None:
         zarr = packages.zarr()
@@ -186,24 +171,10 @@ class MapStore:
             for name, shape in self.resolved.arrays.items()
         ]
 
-    def table_path(self, shard: int) -> Path:
-        """Return where the table of a shard lies."""
-        return self.root / ROWS / f"{shard:06d}.parquet"
-
-    def is_done(self, shard: int) -> bool:
-        """Whether a shard is done."""
-        return self.table_path(shard).exists()
-
-    def done(self) -> list[int]:
-        """Return the shards that are done."""
-        return sorted(self._done())
-
-    def _done(self) -> Iterator[int]:
-        with suppress(FileNotFoundError), os.scandir(self.root / ROWS) as entries:
-            for entry in entries:
-                stem, _, suffix = entry.name.rpartition(".")
-                if suffix == "parquet" and stem.isdecimal():
-                    yield int(stem)
+    @property
+    def tables(self) -> ShardTables:
+        """The tables of its shards."""
+        return ShardTables(self.root / ROWS)
 
     def write(self, shard: int, values: Mapping[str, np.ndarray], table: bytes) -> None:
         """Write a shard, which then is done.
@@ -222,4 +193,4 @@ class MapStore:
                 path.unlink(missing_ok=True)
             else:
                 write_durably(path, content)
-        write_durably(self.table_path(shard), table)
+        self.tables.write(shard, table)

@@ -85,7 +85,7 @@ class Work:
         return PicturesToRead(self.source, self.explainer.plan.loaded, self.store.resolved.inputs)
 
     def _batches(self) -> Iterator[list[int]]:
-        for shard in self.taking.taken(self.store.shards, self.store.is_done):
+        for shard in self.taking.taken(self.store.shards, self.store.tables.is_done):
             yield from self.store.shards.batches(shard, self.store.resolved.batch_size)
 
     @property
@@ -151,7 +151,8 @@ class _Count:
         store, taking = self.work.store, self.work.taking
         self._in_all = self._at_start = self._scanned()
         self._of = sum(
-            len(store.shards.positions(one)) for one in taking.due(store.shards, store.done())
+            len(store.shards.positions(one))
+            for one in taking.due(store.shards, store.tables.done())
         )
         self._next_scan = self.started + _SCAN_SECONDS
 
@@ -174,7 +175,7 @@ class _Count:
 
     def _scanned(self) -> int:
         shards = self.work.store.shards
-        return sum(len(shards.positions(shard)) for shard in self.work.store.done())
+        return sum(len(shards.positions(shard)) for shard in self.work.store.tables.done())
 
 
 def _set_threads(later: Callable[[Callable[[], object]], object], threads: int | None) -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _SCENES_SEED = 16
 
+SCENES = 16
+"""Composed scenes of a model that knows their classes."""
+
 _TABLE = "check"
 """The name of the table among the results, and the folder of the figures."""
 
@@ -37,7 +40,7 @@ Images = Annotated[
     typer.Argument(
         metavar="[IMAGE]...",
         help="Images: files, folders or patterns; ten and more give intervals that can be trusted;"
-        " default: composed scenes",
+        " default: bundled photographs, for the demo composed scenes",
         show_default=False,
     ),
 ]
@@ -58,7 +61,12 @@ Steps = Annotated[
     int, typer.Option(min=1, help="Number of steps in which the layers are randomised")
 ]
 Scenes = Annotated[
-    int, typer.Option(min=1, help="Number of composed scenes, where no image is named")
+    int | None,
+    typer.Option(
+        min=1,
+        help="Check on this number of composed scenes instead of images",
+        show_default=f"{SCENES} for the demo where no image is named",
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
 
@@ -72,7 +80,7 @@ def check(
     target: Target = None,
     layer: Layer = None,
     steps: Steps = 8,
-    scenes: Scenes = 16,
+    scenes: Scenes = None,
     seed: Seed = 0,
     rule: options.Rules = None,
     output: options.Output = None,
@@ -98,7 +106,7 @@ def check(
         rules = options.rules_of(rule or ())
         sink = where.sink()
         loaded = which.load()
-        pictures, skipped = _pictures(images, scenes)
+        pictures, skipped = _pictures(loaded, images, scenes)
         from torchattr.evaluate import CHECKED
         from torchattr.kernels import backend as running_on
 
@@ -115,13 +123,29 @@ def check(
         raise typer.Exit(SKIPPED if skipped else 0)
 
 
-def _pictures(images: Sequence[str] | None, scenes: int) -> tuple[list[Image.Image], int]:
-    """Return the pictures, and the number of those that could not be read."""
-    from torchattr.errors import ImageError
-    from torchattr.models import find_images, read_image
+def _pictures(
+    loaded: LoadedModel, images: Sequence[str] | None, scenes: int | None
+) -> tuple[list[Image.Image], int]:
+    """Return the pictures, and the number of those that could not be read.
 
+    Without images, those are composed scenes for a model that knows their classes, and the model's
+    examples for any other.
+
+    Raises:
+        InputError: images and scenes.
+        ImageError: no image can be read.
+    """
+    from torchattr.errors import ImageError, InputError
+    from torchattr.models import find_images, read_image
+    from torchattr.models.collage import CLASSES
+
+    if images and scenes is not None:
+        raise InputError("--scenes composes pictures, so it does not go with images; name either")
+    knows_scenes = tuple(loaded.class_names or ()) == tuple(CLASSES)
+    if scenes is not None or (not images and knows_scenes):
+        return _scenes(scenes or SCENES), 0
     if not images:
-        return _scenes(scenes), 0
+        note(f"no images named: checking on the bundled {', '.join(loaded.examples)}")
 
     def read(path: Path) -> Image.Image | None:
         try:
@@ -130,7 +154,7 @@ def _pictures(images: Sequence[str] | None, scenes: int) -> tuple[list[Image.Ima
             fault(str(error), word="skipped")
             return None
 
-    paths = find_images(images)
+    paths = find_images(images or loaded.examples)
     pictures = [picture for path in paths if (picture := read(path)) is not None]
     if not pictures:
         raise ImageError("none of the images can be read, so there is nothing to check")
@@ -142,7 +166,7 @@ def _scenes(count: int) -> list[Image.Image]:
 
     from torchattr.models.collage.making.scenes import scenes
 
-    note(f"no images named: checking on {count} scenes composed of the bundled objects")
+    note(f"checking on {count} scenes composed of the bundled objects")
     return [Image.fromarray(scene.image) for scene in scenes(count, _SCENES_SEED)]
 
 

@@ -35,10 +35,14 @@ from torchattr.evaluate.flipping import pixel_flipping as pixel_flipping
 from torchattr.evaluate.flipping import region_perturbation as region_perturbation
 from torchattr.evaluate.flipping import selectivity as selectivity
 from torchattr.evaluate.ground_truth.benchmark import benchmark as benchmark
+from torchattr.evaluate.ground_truth.benchmark_plan import BenchmarkPlan as BenchmarkPlan
 from torchattr.evaluate.ground_truth.benchmarked import Benchmark as Benchmark
 from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures as LabelledPictures
 from torchattr.evaluate.ground_truth.planted import planted as planted
 from torchattr.evaluate.ground_truth.planted_report import PlantedReport as PlantedReport
+from torchattr.evaluate.ground_truth.seen_boxes import mask_of_boxes as mask_of_boxes
+from torchattr.evaluate.ground_truth.seen_boxes import seen_box as seen_box
+from torchattr.evaluate.ground_truth.seen_boxes import share_seen as share_seen
 from torchattr.evaluate.infidelity import infidelity as infidelity
 from torchattr.evaluate.infidelity import perturbed_by as perturbed_by
 from torchattr.evaluate.input_invariance import input_invariance as input_invariance

@@ -126,8 +126,9 @@ def deletion_curve(
     to 0.
 
     It is *not* independent of the baseline: pictures with holes are unlike any that the model was
-    trained on, and their score may fall for that alone. Compare areas for one model, baseline
-    and number of steps only.
+    trained on, and their score may fall for that alone. Features of equal attribution go in the
+    order of their numbers, so the curve of a constant map says *nothing* of the map. Compare areas
+    for one model, baseline and number of steps only.
 
     Args:
         model: as for every method, see :class:`torchattr.Attribution`.
@@ -160,7 +161,7 @@ def deletion_curve(
     """
     settled: DeletionOptions = {"activation": "softmax", **options}
     deletions = Deletions(model, inputs, attributions, target, **settled)
-    return curve_of(deletions, "deletion", order, _counts(deletions, steps))
+    return curve_of(deletions, "deletion", order, counts_at(deletions, steps))
 
 
 def insertion_curve(
@@ -187,7 +188,7 @@ def insertion_curve(
     """
     settled: DeletionOptions = {"activation": "softmax", "baselines": "blur", **options}
     deletions = Deletions(model, inputs, attributions, target, **settled)
-    return curve_of(deletions, "insertion", order, _counts(deletions, steps))
+    return curve_of(deletions, "insertion", order, counts_at(deletions, steps))
 
 
 def mean_over(values: Tensor, chosen: Tensor) -> Tensor:
@@ -224,7 +225,7 @@ def curve_of(deletions: Deletions, kind: CurveKind, first: Ranking, counts: Tens
     return Curve(kind, exact, deletions.in_form(along))
 
 
-def _counts(deletions: Deletions, steps: Any) -> Tensor:
+def counts_at(deletions: Deletions, steps: Any) -> Tensor:
     """Return the number of features of each example at each step, `(steps + 1, N)`."""
     sizes = deletions.sizes
     return counts_of(as_fractions(steps, int(sizes.max())), sizes)

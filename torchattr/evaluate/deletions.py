@@ -204,6 +204,17 @@ class Deletions:
         found = [self.features.sums(one)[0] for one in self.attributions]
         return torch.stack(found).double()
 
+    def have_order(self) -> Tensor:
+        """Whether the attributions of each target hold more than one value, `(N, targets)`."""
+        varied = []
+        for one in self.attributions:
+            flat = torch.cat([part.expand_as(x).flatten(1) for part, x in self._beside(one)], 1)
+            varied.append(flat.amax(1) > flat.amin(1))
+        return torch.stack(varied, 1).expand(-1, len(self.scores.targets))
+
+    def _beside(self, attribution: Sequence[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
+        return zip(attribution, self.inputs.tensors, strict=True)
+
     def in_form(self, values: Tensor) -> Tensor:
         """Return `(N, targets, ...)` without the targets if only one is named."""
         return values if self.scores.several else values[:, 0]

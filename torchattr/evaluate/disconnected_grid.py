@@ -75,7 +75,7 @@ class DisconnectedGrid(nn.Module):
             )
         self.training = model.training
         self.model, self.cells, self.setting = model, cells, setting
-        self.features = nn.Identity()
+        self.features = nn.Identity().train(model.training)
         self._layer = None if layer is None else find_layer(model, layer)[0]
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_arguments, as_baselines, as_inputs, as_tensors
+from torchattr.core.inputs import (
+    Inputs,
+    all_finite,
+    as_arguments,
+    as_baselines,
+    as_inputs,
+    as_tensors,
+)
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Forward, OutputKey, Tensors
 from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
@@ -71,7 +78,7 @@ def infidelity(
     Raises:
         ShapeError: attributions or perturbations that do not fit the inputs.
         InputTypeError: `perturb_func` does not return two things.
-        InputError: an argument out of range.
+        InputError: NaN or infinite attributions, or an argument out of range.
         OutputError: a model without one row of scores for each example.
 
     >>> weights = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -144,6 +151,8 @@ def perturbed_by(multiply_by_inputs: bool = True) -> Callable[[Perturb], Perturb
 def _attributions(attributions: Any, inputs: Inputs, scores: TargetScores) -> list[Tensor]:
     """Return attributions `(N, targets, elements)` for each input."""
     maps = as_tensors(attributions, "attributions")
+    if not all(map(all_finite, maps)):
+        raise InputError("attributions hold NaN or infinite values, which predict no change")
     _same_number(maps, inputs.tensors, "attributions")
     count = len(scores.targets)
     for values, x in zip(maps, inputs.tensors, strict=True):

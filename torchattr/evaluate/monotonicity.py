@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchattr.core.rounding import unit
 from torchattr.core.types import Forward, Tensors
-from torchattr.evaluate.curves import insertion_curve, mean_over
+from torchattr.evaluate.curves import counts_at, curve_of, mean_over
 from torchattr.evaluate.deletions import DeletionOptions, Deletions, FeatureOptions
 from torchattr.evaluate.faithfulness import along_last
 from torchattr.evaluate.measured_maps import undefined
@@ -49,7 +49,8 @@ def monotonicity(
         options: see :class:`torchattr.evaluate.DeletionOptions`; raw scores, and 0 as baseline.
 
     Returns:
-        `(N,)`, or `(N, targets)` for several targets.
+        `(N,)`, or `(N, targets)` for several targets; NaN with a warning for constant maps, which
+        have no order.
 
     Raises:
         ShapeError, InputTypeError, InputError, OutputError: as for that function.
@@ -60,13 +61,14 @@ def monotonicity(
     [0.66...]
     """
     settled: DeletionOptions = {"activation": "none", "baselines": 0, **options}
-    curve = insertion_curve(
-        model, inputs, attributions, target, order="least", steps=steps, **settled
-    )
+    deletions = Deletions(model, inputs, attributions, target, **settled)
+    curve = curve_of(deletions, "insertion", "least", counts_at(deletions, steps))
     scores = curve.scores
     rounding = 8 * unit(scores) * scores.abs().amax(-1, keepdim=True)
     rises = scores.diff(dim=-1) >= -rounding
-    return mean_over(rises.double(), curve.distinct[..., 1:])
+    found = mean_over(rises.double(), curve.distinct[..., 1:])
+    is_defined = deletions.in_form(deletions.have_order()).to(found.device)
+    return undefined(found, is_defined, "monotonicity", "the map is constant")
 
 
 def monotonicity_correlation(

@@ -96,8 +96,9 @@ def pointing_game(
         )
     hits = dict.fromkeys(named, 0)
     counts = dict.fromkeys(named, 0)
-    for values, box, label in zip(maps, boxes, named, strict=True):
-        hits[label] += points_at(values, box, size=size, tolerance=tolerance)
+    for number, (values, box, label) in enumerate(zip(maps, boxes, named, strict=True)):
+        array = _finite_map(values, f"maps[{number}]")
+        hits[label] += points_at(array, box, size=size, tolerance=tolerance)
         counts[label] += 1
     return Pointing(hits, counts)
 
@@ -119,9 +120,7 @@ def points_at(
     """
     if tolerance < 0:
         raise InputError(f"tolerance must not be negative, got {tolerance}")
-    array = as_map(values)
-    if np.isnan(array).any():
-        raise InputError("values holds NaN, so it has no maximum")
+    array = _finite_map(values, "values")
     place = _as_place(box)
     height, width = place.size or size or array.shape
     rows, columns = np.nonzero(array == array.max())
@@ -130,6 +129,19 @@ def points_at(
     distances = place.distances(x, y)
     near = (distances > 0) & (distances <= tolerance)
     return bool((place.contains(x, y) | near).all())
+
+
+def _finite_map(values: Any, name: str) -> NDArray[Any]:
+    """Return a map `(h, w)`.
+
+    Raises:
+        ShapeError: another shape.
+        InputError: NaN or infinite values.
+    """
+    array = as_map(values, name)
+    if np.isnan(array).any():
+        raise InputError(f"{name} holds NaN, so it has no maximum")
+    return array
 
 
 class _Place(ABC):

@@ -86,7 +86,7 @@ def test_pictures_of_ones_own() -> None:
     assert [metric.name for metric in made.metrics] == ["mass", "auc"]
     assert len(made.values) == 12
     assert "Means over 12 pictures; arrows" in str(made)
-    with pytest.raises(InputError, match="grid is measured on grids of fresh scenes"):
+    with pytest.raises(InputError, match="only grid, measured on grids of fresh scenes"):
         benchmark(pictures, metrics="grid")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,19 @@ class Columns(ABC):
         raise InputError(
             f"the table {table} must be one of {', '.join(SUFFIXES)}, got {suffix or 'no suffix'}"
         )
+
+    def check_has(self, needed: Iterable[str | None], what: str) -> None:
+        """Check that columns of these names exist; `None` stands for one that is not needed.
+
+        what: the table, for the error.
+
+        Raises:
+            InputError: one does not.
+        """
+        for column in needed:
+            if column is not None and column not in self.names:
+                there = ", ".join(map(repr, self.names)) or "none"
+                raise InputError(f"{what} has no column {column!r}; there are: {there}")
 
     @abstractmethod
     def values(self, name: str) -> Sequence[Any]:

@@ -58,7 +58,7 @@ class TablePictures(Pictures):
         columns = Columns.of(table)
         if label is None and "label" in columns.names:
             label = "label"
-        _check(columns, (path, label, id), what)
+        columns.check_has((path, label, id), what)
         paths = [_path(one, row, what) for row, one in enumerate(columns.values(path))]
         given = paths if id is None else [str(one) for one in columns.values(id)]
         self._ids = sorted_ids(given, what)
@@ -85,13 +85,6 @@ class TablePictures(Pictures):
 
     def described(self) -> Mapping[str, Any]:
         return {"kind": "table", "table": os.path.abspath(self._table)}
-
-
-def _check(columns: Columns, needed: Sequence[str | None], what: str) -> None:
-    for column in needed:
-        if column is not None and column not in columns.names:
-            there = ", ".join(map(repr, columns.names)) or "none"
-            raise InputError(f"{what} has no column {column!r}; there are: {there}")
 
 
 def _path(value: Any, row: int, what: str) -> str:

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from torchattr.core.warn import listening
 from torchattr.errors import InputError
-from torchattr.evaluate.ground_truth.asked_methods import Methods, asked_methods
+from torchattr.evaluate.ground_truth.asked_methods import Methods
+from torchattr.evaluate.ground_truth.benchmark_plan import BenchmarkPlan
 from torchattr.evaluate.ground_truth.benchmarked import Benchmark
 from torchattr.evaluate.ground_truth.collage_pictures import collage_grids, collage_pictures
+from torchattr.evaluate.ground_truth.disconnected_cells import disconnected
 from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
-from torchattr.evaluate.ground_truth.measured_methods import (
-    FittingMethods,
-    as_large,
-    batches_of,
-    fitting_methods,
-    need_some,
-    progress_bar,
-    shown_step,
-)
-from torchattr.evaluate.ground_truth.metrics import MapMetric, On, asked_metrics
+from torchattr.evaluate.ground_truth.measured_methods import progress_bar
+from torchattr.evaluate.ground_truth.metrics import MapMetric, On
 from torchattr.evaluate.ground_truth.photograph_pictures import (
     photograph_grid,
     photograph_pictures,
@@ -33,18 +24,6 @@ from torchattr.methods import checked_count
 from torchattr.models import LoadedModel, load_model
 
 COLLAGE, PHOTOGRAPHS = "collage", "photographs"
-
-SCENES: Mapping[On, Callable[[int, int], LabelledPictures]] = {
-    "scenes": collage_pictures,
-    "grids": collage_grids,
-}
-"""What makes the pictures of the bundled network from their number and a seed."""
-
-SHOWN: Mapping[On, Callable[[LoadedModel], LabelledPictures]] = {
-    "scenes": photograph_pictures,
-    "grids": photograph_grid,
-}
-"""What makes the photographs for a model."""
 
 N = 12
 
@@ -81,7 +60,9 @@ def benchmark(
 
     Localisation: `mass` and `positive` (:func:`torchattr.evaluate.relevance_mass`,
     :func:`torchattr.evaluate.attribution_localisation`), `rank`, `top 5%`, `auc`, `pointing`, and
-    `grid`, the grid pointing game. Faithfulness: `deletion`, `insertion`, `road` (half the
+    `grid`, the grid pointing game, with `difull` and `dipart`, the same for the network cut into
+    cells (:class:`torchattr.evaluate.DisconnectedGrid`), for which evidence elsewhere is certainly
+    an error. Faithfulness: `deletion`, `insertion`, `road` (half the
     difference of removing the least and the most first), `sets`
     (:func:`torchattr.evaluate.faithfulness_correlation`), `single`
     (:func:`torchattr.evaluate.single_deletion`, which `feature_ablation` computes, so that it is no
@@ -95,7 +76,7 @@ def benchmark(
 
     Args:
         pictures: `"collage"`, `"photographs"`, or pictures and a network of yours with the masks of
-            the objects, which `grid` is not measured on.
+            the objects, which `grid`, `difull` and `dipart` are not measured on.
         n: number of scenes, and of cells of grids, 12 by default; the cells of a grid are not
             independent of each other.
         seed: of them; the same seed gives the same.
@@ -122,24 +103,33 @@ def benchmark(
     >>> found.ranking[0]
     'lrp'
     """
-    asked, columns = asked_methods(methods), asked_metrics(metrics)
-    made = _made(pictures, n, seed, model, columns)
-    columns = [metric for metric in columns if metric.on in made]
-    first = next(iter(made.values())).asked
+    plan = BenchmarkPlan.of(methods, metrics)
+    if isinstance(pictures, LabelledPictures):
+        plan = plan.on_own_pictures()
+    made = _made(pictures, n, seed, model, plan.metrics)
     only_shared = methods is None and pictures == PHOTOGRAPHS
-    fitting = fitting_methods(first, asked, show_progress, only_shared=only_shared)
-    need_some(fitting)
-    by_name = _measured(made, fitting, columns, show_progress)
+    first = next(iter(made.values()))
+    plan = plan.fitting_to(first, only_shared=only_shared, show_progress=show_progress)
+    plans = {kind: plan.on(kind).also_fitting(own, first) for kind, own in made.items()}
+    steps = sum(plans[kind].steps(own) for kind, own in made.items())
+    by_name: dict[str, Tensor] = {}
+    with progress_bar("Measuring", steps, show_progress) as bar:
+        for kind, own in made.items():
+            columns = plans[kind].values(own, bar, rows=plan.names).unbind(-1)
+            by_name |= zip((one.name for one in plans[kind].metrics), columns, strict=True)
     name = OWN if isinstance(pictures, LabelledPictures) else pictures
-    rows = (n or N) if name == COLLAGE else len(first)
+    rows = (n or N) if name == COLLAGE else len(first.asked)
+    values = torch.stack([by_name[metric.name][:rows] for metric in plan.metrics], -1)
     return Benchmark(
-        name,
-        fitting.names,
-        columns,
-        torch.stack([by_name[metric.name][:rows] for metric in columns], -1),
-        fitting.refused,
-        {one.name: one.settings for one in fitting.methods if one.settings},
+        *(name, plan.names, plan.metrics, values, plan.refused, plan.settings),
         seed if name == COLLAGE else None,
+        remarks=[
+            f"Not measured: {method} by {metric.name}, {reason}"
+            for own in plans.values()
+            for metric in own.metrics
+            for method, reason in own.refused.items()
+            if method not in plan.refused
+        ],
     )
 
 
@@ -157,60 +147,34 @@ def _made(
     if model is not None and pictures != PHOTOGRAPHS:
         raise InputError("model is the network of 'photographs'; leave it out, or name these")
     if isinstance(pictures, LabelledPictures):
-        if list(kinds) == ["grids"]:
-            raise InputError(
-                "the metric grid is measured on grids of fresh scenes, not on pictures of yours;"
-                " leave it out"
-            )
         return {"scenes": pictures}
     if pictures == PHOTOGRAPHS:
         loaded = load_model("lite0") if model is None else model
-        return {kind: SHOWN[kind](loaded) for kind in kinds}
+        return _of_kinds(
+            kinds, lambda: photograph_pictures(loaded), lambda: photograph_grid(loaded)
+        )
     if pictures == COLLAGE:
         count = N if n is None else checked_count(n, "n")
-        return {kind: SCENES[kind](count, seed) for kind in kinds}
+        return _of_kinds(
+            kinds, lambda: collage_pictures(count, seed), lambda: collage_grids(count, seed)
+        )
     raise InputError(
         f"pictures must be {COLLAGE!r}, {PHOTOGRAPHS!r} or LabelledPictures, got {pictures!r};"
         " networks whose decision is known by construction are those of planted"
     )
 
 
-def _measured(
-    made: Mapping[On, LabelledPictures],
-    fitting: FittingMethods,
-    metrics: Sequence[MapMetric],
-    show_progress: bool,
-) -> dict[str, Tensor]:
-    """Return what each metric says of each map, `(N, methods)`, by the metric's name."""
-    own = {kind: [metric for metric in metrics if metric.on == kind] for kind in made}
-    asked = {kind: pictures.asked for kind, pictures in made.items()}
-    steps = sum(
-        fitting.steps(asked[kind]) + batches_of(asked[kind]) * len(own[kind]) for kind in made
-    )
-    found: dict[str, Tensor] = {}
-    with progress_bar("Measuring", steps, show_progress) as bar:
-        for kind, pictures in made.items():
-            found |= _values(pictures, fitting, own[kind], bar)
-    return found
-
-
-def _values(
-    pictures: LabelledPictures,
-    fitting: FittingMethods,
-    metrics: Sequence[MapMetric],
-    bar: tqdm[Any],
-) -> dict[str, Tensor]:
-    """Return what some metrics say of the maps of some pictures."""
-    batches: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
-    for chosen, maps in fitting.explained(pictures.asked, bar):
-        batch = pictures[chosen]
-        rows = zip(fitting.names, maps, strict=True)
-        large = torch.stack([as_large(name, one, batch.masks.shape[1:]) for name, one in rows])
-        for metric in metrics:
-            with listening(_ignore), shown_step(bar, metric.name):
-                batches[metric.name].append(metric.measure(batch, large).T)
-    return {name: torch.cat(parts).double().cpu() for name, parts in batches.items()}
-
-
-def _ignore(_: Warning) -> None:
-    """Ignore where a metric is undefined: it is NaN there, and counted in the intervals."""
+def _of_kinds(
+    kinds: Iterable[On],
+    scenes: Callable[[], LabelledPictures],
+    grids: Callable[[], LabelledPictures],
+) -> dict[On, LabelledPictures]:
+    """Return the pictures of each kind, of which those on grids show the same."""
+    own = grids() if set(kinds) - {"scenes"} else None
+    made: dict[On, LabelledPictures] = {}
+    for kind in kinds:
+        if kind == "scenes" or own is None:
+            made[kind] = scenes()
+        else:
+            made[kind] = own if kind == "grids" else disconnected(own, kind)
+    return made

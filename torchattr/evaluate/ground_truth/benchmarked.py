@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +35,9 @@ RANKED = ("localisation", "faithfulness")
 FEWEST = 3
 """The least number of methods whose order two metrics can agree on."""
 
+LISTED = 5
+"""Pictures that were left out of which notes name the reason."""
+
 LEVEL = 0.95
 RESAMPLES = 2000
 
@@ -51,6 +55,8 @@ class Benchmark:
         refused: why methods were left out, by name.
         settings: what bounds the cost of some methods, by name.
         seed: of the pictures; `None` if they were given.
+        left_out: why pictures were left out, by name.
+        remarks: further sentences for a reader of the table.
     """
 
     ENTRIES: ClassVar[tuple[str, ...]] = ("ranking", "agreement")
@@ -63,6 +69,8 @@ class Benchmark:
     refused: Mapping[str, str]
     settings: Mapping[str, str]
     seed: int | None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
     @cached_property
     def intervals(self) -> Interval:
@@ -140,6 +148,11 @@ class Benchmark:
             yield f"Bounded: {listed}."
         for name, reason in self.refused.items():
             yield f"Left out: {name}, {reason}"
+        yield from self.remarks
+        for name, reason in islice(self.left_out.items(), LISTED):
+            yield f"Left out: {name}, {reason}"
+        if len(self.left_out) > LISTED:
+            yield f"Left out: {len(self.left_out) - LISTED} more pictures"
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the mean rank of each row with its interval; `None` creates a figure."""
@@ -162,6 +175,7 @@ class Benchmark:
             "agreement": without_nan(self.agreement.tolist()),
             "settings": dict(self.settings),
             "refused": dict(self.refused),
+            "left_out": dict(self.left_out),
         }
 
     def entries(self) -> list[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from torch import Tensor, nn
 
@@ -12,6 +13,10 @@ from torchattr.core.types import Activation
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
 from torchattr.evaluate.measured_maps import as_masks
+
+BoxOrBoxes: TypeAlias = (
+    "tuple[float, float, float, float] | list[tuple[float, float, float, float]]"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +28,8 @@ class LabelledPictures:
         inputs: `(N, C, h, w)`.
         targets: the class of the object in each, `(N,)`.
         masks: the pixels of that object, bools `(N, h, w)`; neither none nor all.
-        boxes: left, top, right and bottom of it, right and bottom exclusive; by default those
-            around the masks.
+        boxes: left, top, right and bottom of it, right and bottom exclusive, or several such boxes
+            in a list; by default those around the masks.
         activation: what turns the network's scores into probabilities.
         each: how many rows, one after another, are classes of the same picture, so that they are
             explained from one forward.
@@ -47,7 +52,7 @@ class LabelledPictures:
     inputs: Tensor
     targets: Tensor
     masks: Tensor
-    boxes: Sequence[tuple[int, int, int, int]] = ()
+    boxes: Sequence[BoxOrBoxes] = ()
     activation: Activation = "softmax"
     each: int = 1
 

@@ -17,7 +17,7 @@ from torchattr.errors import InputError, TorchattrError
 from torchattr.evaluate.ground_truth.asked_methods import AskedMethod
 from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
 from torchattr.evaluate.ground_truth.controls import CONTROLS, control_maps
-from torchattr.explanation import explain
+from torchattr.explanation import Explanation, explain
 from torchattr.methods import GradientAttribution
 from torchattr.show import COLOR, style_of
 
@@ -42,7 +42,7 @@ class FittingMethods:
         return batches_of(pictures) * len(_shared(pictures, self.methods))
 
     def explained(
-        self, pictures: AskedPictures, bar: tqdm[Any] | None = None
+        self, pictures: AskedPictures, bar: tqdm[Any] | None = None, first: int = 0
     ) -> Iterator[tuple[slice, list[Tensor]]]:
         """Yield which rows a batch has, and the maps of each method, `(rows, C or 1, h, w)`.
 
@@ -52,16 +52,17 @@ class FittingMethods:
             pictures: what is explained, by all gradient methods from one forward of each batch, and
                 for all classes of a picture from the same forwards.
             bar: shows the steps.
+            first: the number of the first picture among all that are measured.
         """
         groups = _shared(pictures, self.methods)
         controls = [
-            one.repeat_interleave(pictures.each, 0) for one in control_maps(pictures.inputs)
+            one.repeat_interleave(pictures.each, 0) for one in control_maps(pictures.inputs, first)
         ]
         for start in range(0, len(pictures), AT_ONCE):
             batch = pictures[start : start + AT_ONCE]
             found: dict[str, Tensor] = {}
             for group in groups:
-                with listening(_ignore), shown_step(bar, group[-1].name):
+                with shown_step(bar, group[-1].name):
                     found |= _explained(batch, group)
             rows = slice(start * batch.each, (start + len(batch)) * batch.each)
             yield (
@@ -125,8 +126,7 @@ def fitting_methods(
 def _reason(picture: AskedPictures, method: AskedMethod) -> str:
     """Return why a method does not fit; empty if it does."""
     try:
-        with listening(_ignore):
-            found = _explained(picture, [method], briefly=True)[method.name]
+        found = _explained(picture, [method], briefly=True)[method.name]
     except TorchattrError as reason:
         return str(reason)
     return "" if found.isfinite().all() else "its map holds NaN or infinite values"
@@ -169,17 +169,25 @@ def _shares(method: AskedMethod, pictures: AskedPictures) -> bool:
     return isinstance(made, GradientAttribution) and made.shares_forward(**method.options(pictures))
 
 
-def _explained(
+def explanation_of(
     pictures: AskedPictures, methods: Sequence[AskedMethod], *, briefly: bool = False
-) -> dict[str, Tensor]:
-    """Return the maps of each method by name, `(rows, C or 1, h, w)`."""
+) -> Explanation:
+    """Return what methods say of pictures, for all classes of each from the same forwards."""
     made = {
         method.make(pictures.model): method.options(pictures, briefly=briefly) for method in methods
     }
     targets: Any = pictures.targets
     if targets.dim() == 2:
         targets = bundle(targets.T.tolist())
-    explained = explain(pictures.model, pictures.inputs, made, targets)
+    with listening(_ignore):
+        return explain(pictures.model, pictures.inputs, made, targets)
+
+
+def _explained(
+    pictures: AskedPictures, methods: Sequence[AskedMethod], *, briefly: bool = False
+) -> dict[str, Tensor]:
+    """Return the maps of each method by name, `(rows, C or 1, h, w)`."""
+    explained = explanation_of(pictures, methods, briefly=briefly)
     named = zip((method.name for method in methods), explained, strict=True)
     return {name: explained[key].detach().flatten(0, 1) for name, key in named}
 

@@ -28,7 +28,7 @@ from torchattr.evaluate.pointing import points_at
 from torchattr.evaluate.remove_and_debias import road
 
 Group = Literal["localisation", "faithfulness", "complexity"]
-On = Literal["scenes", "grids"]
+On = Literal["scenes", "grids", "full", "part"]
 Measure: TypeAlias = Callable[[LabelledPictures, Tensor], Tensor]
 """From pictures and maps `(M, N, h, w)` of M methods to one value for each map, `(M, N)`."""
 
@@ -129,9 +129,8 @@ def hits(pictures: LabelledPictures, maps: Tensor) -> Tensor:
 def in_cell(pictures: LabelledPictures, maps: Tensor) -> Tensor:
     """Return the share of a map's positive part that is in the cell of its object."""
     shares = cell_shares(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
-    height, width = pictures.inputs.shape[2:]
-    cells = [(2 * top // height, 2 * left // width) for left, top, _, _ in pictures.boxes]
-    return torch.stack([shares[:, n, row, column] for n, (row, column) in enumerate(cells)], 1)
+    own = pictures.masks.unflatten(2, (2, -1)).unflatten(1, (2, -1)).any(2).any(3)
+    return (shares * own).sum((2, 3))
 
 
 def _asked(pictures: LabelledPictures, maps: Tensor) -> dict[str, Any]:
@@ -159,6 +158,8 @@ METRICS: Mapping[str, MapMetric] = {
         MapMetric("auc", "localisation", by_masks(localisation_auc)),
         MapMetric("pointing", "localisation", hits),
         MapMetric("grid", "localisation", in_cell, on="grids"),
+        MapMetric("difull", "localisation", in_cell, on="full"),
+        MapMetric("dipart", "localisation", in_cell, on="part"),
         MapMetric("deletion", "faithfulness", by_curve(deletion_curve), "lower"),
         MapMetric("insertion", "faithfulness", by_curve(insertion_curve)),
         MapMetric("road", "faithfulness", imputed_difference),

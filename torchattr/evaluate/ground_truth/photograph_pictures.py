@@ -12,6 +12,7 @@ from torchattr.core.types import Activation
 from torchattr.errors import InputError
 from torchattr.evaluate.ground_truth.grid_cells import CELLS, grid_cells
 from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
+from torchattr.evaluate.ground_truth.seen_boxes import mask_of_boxes, seen_box
 from torchattr.models import Box, LoadedModel, PreparedImage, example, read_scores
 
 BOXES: Mapping[str, Box] = {
@@ -72,11 +73,5 @@ def _answers(loaded: LoadedModel, inputs: Tensor) -> tuple[Tensor, Activation]:
 
 
 def _mask(shown: PreparedImage, box: Box) -> Tensor:
-    """Return the pixels of the network's input that show a box of the photograph."""
-    height, width = shown.tensor.shape[1:]
-    seen = shown.box
-    across = width / (seen.x1 - seen.x0), height / (seen.y1 - seen.y0)
-    left, top = (box.x0 - seen.x0) * across[0], (box.y0 - seen.y0) * across[1]
-    right, bottom = (box.x1 - seen.x0) * across[0], (box.y1 - seen.y0) * across[1]
-    columns, rows = torch.arange(width) + 0.5, torch.arange(height) + 0.5
-    return ((rows >= top) & (rows < bottom))[:, None] & ((columns >= left) & (columns < right))
+    size = shown.tensor.shape[1:]
+    return mask_of_boxes([seen_box(box, shown.box, size)], size)

@@ -1,0 +1,1 @@
+"""Pictures of users whose objects have boxes, and methods benchmarked on them."""
