@@ -50,7 +50,7 @@ Trust = Annotated[
 Device = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps, ...; auto uses CUDA if available")
 ]
-Backend = Annotated[str, typer.Option(help="Kernel backend (see torchattr info)")]
+Backend = Annotated[str, typer.Option(help="Kernel backend (see torchattr info --all)")]
 Targets = Annotated[
     list[str] | None,
     typer.Option(
@@ -301,7 +301,7 @@ def rules_of(texts: Sequence[str]) -> dict[str, str]:
         if not (operation and equals and rule):
             raise RuleError(
                 f"--rule must be OPERATION=RULE, such as gelu=guided, got {text!r};"
-                " torchattr info lists them"
+                " torchattr info --all lists them"
             )
         rules[operation.strip()] = rule.strip()
     return rules
