@@ -173,7 +173,14 @@ Dpi = Annotated[
     float | None,
     typer.Option(help="Pixels per inch: the size in print; default 96 per unit of the layout"),
 ]
-Theme = Annotated[str, typer.Option(help="Colours of the pictures' page: light or dark")]
+Theme = Annotated[
+    str | None,
+    typer.Option(
+        help="Colours of the pictures' page: light (default) or dark; also those of an HTML page,"
+        " which by default are those of its reader's system",
+        metavar="NAME",
+    ),
+]
 
 OUT = "torchattr-out"
 
@@ -271,11 +278,11 @@ def _is_offered(option: str) -> bool:
     return bool(option) and (offered is None or option in offered)
 
 
-def look_of(theme: str, scale: float) -> Look:
+def look_of(theme: str | None, scale: float) -> Look:
     """Return how pictures are drawn; raises `InputError` for an unknown theme or scale."""
-    from torchattr.show import Look
+    from torchattr.show import LIGHT, Look, checked_theme
 
-    return Look(theme, scale)  # type: ignore[arg-type]  # Look refuses any other name.
+    return Look(LIGHT.theme if theme is None else checked_theme(theme), scale)
 
 
 def device_named(name: str) -> str:
