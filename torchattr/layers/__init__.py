@@ -44,6 +44,7 @@ from torchattr.layers.ledger import LedgerBook as LedgerBook
 from torchattr.layers.ledger import LedgerEntry as LedgerEntry
 from torchattr.layers.ledger import Reason as Reason
 from torchattr.layers.ledger import refuse_unknown as refuse_unknown
+from torchattr.layers.mode import OPENED as OPENED
 from torchattr.layers.native import NativeTrace as NativeTrace
 from torchattr.layers.native import NotNative as NotNative
 from torchattr.layers.operations.operation import OPERATIONS as OPERATIONS
