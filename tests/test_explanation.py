@@ -284,6 +284,39 @@ def test_a_loaded_model_brings_its_class_names(tmp_path: Path) -> None:
     assert plain.class_names is None
 
 
+@pytest.mark.parametrize(
+    ("given", "indices"),
+    [
+        ({"target": "cat"}, "cat"),
+        ({"targets": " CAT"}, "cat"),
+        ({"targets": ["cat"]}, ["cat"]),
+        ({"targets": ta.Classes("rocket", "cat")}, ["rocket", "cat"]),
+    ],
+)
+def test_classes_are_named_where_the_model_knows_their_names(given: Any, indices: Any) -> None:
+    demo = load_model("demo")
+    photo = demo.preprocess(ta.example("astronaut_cat")).tensor[None]
+    assert demo.class_names is not None
+    ex = ta.explain(demo, photo, ["saliency", "feature_ablation"], **given)
+    numbers = [demo.class_names.index(name) for name in np.atleast_1d(indices)]
+    assert ex.targets is not None
+    assert ex.targets.tolist() == [numbers]
+    target = ta.Classes(*numbers)
+    assert_same(ex["saliency"], ta.Saliency(demo.model).attribute(photo, target=target))
+
+
+@pytest.mark.parametrize("given", ["caat", ["caat"], ta.Classes("cat", "caat")])
+def test_a_name_that_no_class_has_is_answered_with_close_ones(given: Any) -> None:
+    with refused(ta.TargetError, "unknown class 'caat'; did you mean 'cat'?"):
+        ta.explain(load_model("demo"), torch.rand(1, 3, 128, 128), ["saliency"], target=given)
+
+
+def test_a_model_without_class_names_takes_no_names() -> None:
+    known = "the class names of this model are not known. Allowed are indices, or a LoadedModel"
+    with refused(ta.TargetError, known):
+        ta.explain(Net().double(), X, ["saliency"], target="cat")
+
+
 def saved_names(ex: ta.Explanation[Any], out: Path, **options: Any) -> set[str]:
     ex.save(out, **options)
     (entry,) = json.loads((out / "manifest.json").read_text())["pictures"].values()

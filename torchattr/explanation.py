@@ -14,7 +14,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import with_tensors
 from torchattr.core.registry import suggest
-from torchattr.core.targets import Classes, Target, TopK
+from torchattr.core.targets import Classes, Target, TopK, class_columns
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputError, Message
 from torchattr.layers import Coverage
@@ -32,7 +32,7 @@ from torchattr.methods import (
     solve,
     takes,
 )
-from torchattr.models import LoadedModel
+from torchattr.models import LoadedModel, with_indices
 
 if TYPE_CHECKING:
     from torchattr.results import Appearance
@@ -51,6 +51,9 @@ LikeInputs: TypeAlias = Literal[
     "rise",
 ]
 """Methods whose result is a tensor for a tensor, and a tuple for a tuple."""
+
+NamedTargets: TypeAlias = "str | Sequence[str]"
+"""A class by its name, or one for each example."""
 
 METHODS = ("saliency", "deconvolution", "guided_backprop", "grad_cam", "guided_grad_cam")
 """The methods that :func:`explain` runs by default."""
@@ -161,9 +164,9 @@ def explain(
     model: Forward,
     inputs: TensorsT,
     methods: MethodLike | Sequence[MethodLike] | Mapping[Any, Mapping[str, Any]] = METHODS,
-    targets: Target = None,
+    targets: Target | NamedTargets = None,
     *,
-    target: Target = None,
+    target: Target | NamedTargets = None,
     layer: Layers | None = None,
     rules: Mapping[str, Any] | None = None,
     additional_forward_args: Any = None,
@@ -181,7 +184,9 @@ def explain(
             objects; or a dict from these to the options of their `attribute`. Of several objects of
             one method, the results are called by what differs: `"lrp (composite='zero')"`.
         targets: :class:`TopK`, :class:`Classes`, or any target of :class:`Attribution`; `None`
-            explains the predicted class of each example.
+            explains the predicted class of each example. Where the model knows the names of its
+            classes, a name stands for its index: `"Egyptian cat"`, a list with one for each
+            example, `Classes("cat", "rocket")`.
         target: another name of `targets`, as the methods call it.
         layer: for the methods that use a layer; `None` uses the last spatial one.
         rules: additional rules for the rule-based methods, such as `{"gelu": "guided"}`; the
@@ -196,6 +201,7 @@ def explain(
     Raises:
         NoRuleMatched: a rule-based method found nothing to rewrite, and is not skipped.
         RegistryError: an unknown method name.
+        TargetError: a name that no class of the model has; the message names the closest ones.
         InputError: no method, the same one twice, an option that a method has not, or both `target`
             and `targets`.
 
@@ -208,7 +214,7 @@ def explain(
     (torch.Size([2, 3, 1, 6, 6]), torch.Size([2, 3, 3, 8, 8]))
     """
     asked = _options_by_method(methods)
-    targets = _either(targets, target)
+    targets = _wanted(model, targets, target)
     given = as_inputs(inputs, differentiable=any(map(_differentiates_inputs, asked)))
     arguments = as_arguments(additional_forward_args)
     if layer is None and sum(map(_chooses_layer, asked)) > 1:
@@ -244,7 +250,7 @@ def explain(
             for name in requests
             if name not in refused
         },
-        _classes(solved.targets, given.batch_size),
+        class_columns(solved.targets, given.batch_size),
         _scores(solved),
         solved.output,
         given,
@@ -264,15 +270,17 @@ def _shown_with(model: Forward) -> dict[str, Any]:
     return {"class_names": model.class_names, "appearance": Appearance.of(model)}
 
 
-def _either(targets: Target, target: Target) -> Target:
-    """Return what is explained, by whichever name it was given.
+def _wanted(model: Forward, targets: Any, target: Any) -> Any:
+    """Return what is explained, whichever argument it was, with indices for names of classes.
 
     Raises:
-        InputError: by both.
+        InputError: it was given by both arguments.
+        TargetError: a name that no class of the model has.
     """
     if targets is not None and target is not None:
         raise InputError("target and targets are names of one argument; pass one of them")
-    return targets if target is None else target
+    names = model.class_names if isinstance(model, LoadedModel) else None
+    return with_indices(targets if target is None else target, names)
 
 
 def _options_by_method(
@@ -364,20 +372,6 @@ _SHARED = ("inputs", "target", "additional_forward_args")
 def _notes(coverage: Coverage, calls: Mapping[str, MethodCall]) -> dict[str, str]:
     tables = {name: call.method.table for name, call in calls.items()}
     return {name: coverage.describe(table) for name, table in tables.items() if table}
-
-
-def _classes(targets: Sequence[Any], batch_size: int) -> Tensor | None:
-    """Return the class index of each target of each example, if targets are class indices."""
-    columns = []
-    for target in targets:
-        if isinstance(target, int):
-            target = [target] * batch_size
-        if isinstance(target, list) and all(isinstance(entry, int) for entry in target):
-            target = torch.tensor(target, dtype=torch.long)
-        if not isinstance(target, Tensor):
-            return None
-        columns.append(target.cpu().reshape(-1).expand(batch_size))
-    return torch.stack(columns, 1)
 
 
 def _scores(solved: SolveResult) -> Tensor:

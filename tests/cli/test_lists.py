@@ -1,6 +1,8 @@
 """The commands `methods` and `info`."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +67,35 @@ def test_methods_are_listed(here):
 
 
 def test_info_lists_rules_and_backends(here):
-    text = call("info").stdout
+    text = call("info", "--all").stdout
     assert torch.__version__.partition("+")[0] in text
     rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     assert "guided" in rows["relu"]
     assert "available" in text.partition("backend")[2]
+
+
+def test_info_names_the_option_that_lists_what_needs_pytorch(here):
+    short = call("info")
+    assert torch.__version__.partition("+")[0] in short.stdout
+    assert "relu" not in short.stdout
+    assert "torchattr info --all" in short.stderr
+    assert list(json.loads(call("info", "--json").stdout)) == ["versions"]
+
+
+@pytest.mark.parametrize("line", [["info"], ["info", "--json"], ["explain", "--help"]])
+def test_what_needs_no_pytorch_imports_neither_it_nor_other_large_packages(line):
+    """Typer converts arguments by pydantic, which takes longer to import than help to print."""
+    code = (
+        "import sys; from torchattr.cli import app\n"
+        f"app({line}, standalone_mode=False)\n"
+        "large = {'torch', 'torchvision', 'numpy', 'matplotlib', 'PIL'}\n"
+        f"large |= {{'pydantic'}} if {line[-1] == '--help'} else set()\n"
+        "assert not large & set(sys.modules), large & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=120, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_method_registered_in_the_models_file_is_seen(here, monkeypatch):
@@ -117,7 +143,7 @@ def test_lists_are_json_on_request():
     assert {one["name"] for one in listed} == set(ta.methods.registered_methods())
     rise = json.loads(call("methods", "rise", "--json").stdout)
     assert rise["options"][0]["name"] == "n_masks"
-    info = json.loads(call("info", "--json").stdout)
+    info = json.loads(call("info", "--all", "--json").stdout)
     assert info["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert info["operations"]["relu"]["rules"]
     assert info["backends"]["torch"]["cpu"] == {"unavailable": []}

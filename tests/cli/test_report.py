@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from command import call
+from command import call, refused
+from PIL import Image
 
 from torchattr.models.collage import examples
 
@@ -52,3 +53,33 @@ def test_a_report_leaves_out_what_a_model_has_not(here, model, without):
         missing = title == without or (model == "flat" and title == "Back-projections")
         assert (title in text) != missing
     assert ("are skipped" in result.stderr) == (model != "segments")
+
+
+def test_pictures_of_a_report_are_drawn_as_asked(here):
+    grid = Path("torchattr-out/activations/0/photo")
+    sizes, corners = [], []
+    for look in ((), ("--scale", 2, "--theme", "dark", "--format", "png", "--format", "svg")):
+        line = ("--layer", "0", "--html", "page.html", "--out", "torchattr-out", "--overwrite")
+        result = run("report", *line, *look)
+        assert result.exit_code == 0, result.output
+        with Image.open(grid.with_suffix(".png")) as picture:
+            sizes.append(picture.size)
+            corners.append(picture.getpixel((0, 0)))
+    assert sizes[1] == tuple(2 * side for side in sizes[0])
+    assert corners == [(255, 255, 255), (24, 26, 30)]
+    assert "<text" in grid.with_suffix(".svg").read_text()
+    assert '<meta name="color-scheme" content="dark">' in Path("page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("look", "said"),
+    [
+        (("--theme", "sepia"), "theme must be one of light, dark, got 'sepia'"),
+        (("--scale", 0), "scale must be within 0.1..16"),
+        (("--format", "svg"), "--format is for files of pictures; name their folder with --out"),
+        (("--dpi", 300), "--dpi is for files of pictures; name their folder with --out"),
+        (("--out", "a", "--format", "bmp"), "the format must be one of png, pdf, svg"),
+    ],
+)
+def test_a_look_that_there_is_not_is_refused(here, look, said):
+    refused(run("report", *look, "--html", "page.html"), said)

@@ -79,6 +79,8 @@ def test_select_scores(output: Tensor, target: Any, expected: list[float]) -> No
         (DEEP, 1, r"target=1 leaves \(4,\) values"),
         (FLAT, lambda output: output, r"must return one value for each of the 3 examples"),
         (FLAT, lambda output: 3.0, r"must return one value.*got float"),
+        (FLAT, "cat", r"'cat' is the name of a class.*pass the index of the class here"),
+        (FLAT, ["cat", 1, 2], r"'cat' is the name of a class"),
     ],
 )
 def test_refuses(output: Tensor, target: Any, message: str) -> None:
@@ -89,7 +91,6 @@ def test_refuses(output: Tensor, target: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("cat", r"target must be an int.*got str"),
         (True, r"must name an entry of the output, got True"),
         (1.5, r"got float"),
         ((1.5,), r"must hold ints, got float"),
@@ -179,7 +180,14 @@ def test_classes_take_indices_one_by_one_or_in_a_list(given: Any, indices: Any) 
     assert all(type(index) in (int, tuple) for index in made.indices)
 
 
-@pytest.mark.parametrize("given", [([1, 2], 3), (1.0,), ("cat",), ([[1, 2]],), (True,), (None,)])
+def test_classes_may_be_names_until_they_are_looked_up() -> None:
+    assert Classes("cat", 1).indices == ("cat", 1)
+    (named, _), _ = each(Classes("cat", 1), FLAT)
+    with pytest.raises(TargetError, match="'cat' is the name of a class"):
+        select_scores(FLAT, named)
+
+
+@pytest.mark.parametrize("given", [([1, 2], 3), (1.0,), ([[1, 2]],), (True,), (None,)])
 def test_classes_refuse_at_once(given: Any) -> None:
     with pytest.raises(InputTypeError, match="Classes takes class indices"):
         Classes(*given)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -117,6 +119,11 @@ def test_the_stance_of_the_compiler_is_set_again() -> None:
     torch.compiler.set_stance("force_eager")
     torch_private.set_dynamo_stance(before)
     assert torch_private.dynamo_stance() == before
+
+
+def test_a_compiler_that_is_being_loaded_has_no_stance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch._dynamo.eval_frame", ModuleType("half"))
+    assert torch_private.dynamo_stance() is None
 
 
 def test_an_opened_function_shows_its_calls_to_a_mode() -> None:

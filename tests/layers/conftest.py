@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from torchattr.core.outputs import select_output
+from torchattr.core.undoing import undone
 from torchattr.layers import Trace
+from torchattr.layers.guards import run_eagerly
 
 
 @pytest.fixture
@@ -29,9 +31,11 @@ def outputs_are_the_models_own(monkeypatch: pytest.MonkeyPatch) -> None:
         state = torch.get_rng_state()
         init(self, model, inputs, arguments, **options)
         torch.set_rng_state(state)
-        # A compiled model runs as it is written: PyTorch's compilers are not what is compared.
-        eager = torch.compiler.set_stance("force_eager")
-        with torch.inference_mode(False), torch.no_grad(), eager:
+        with torch.inference_mode(False), torch.no_grad(), undone() as undo:
+            # A compiled model runs as it is written: PyTorch's compilers are not what is compared.
+            # Not by `torch.compiler.set_stance`: of two threads, the one that leaves last would
+            # restore the stance of the other.
+            run_eagerly(undo)
             expected = select_output(model(*before, *arguments), options.get("key"))
         found = self.output.detach()
         assert found.dtype == expected.dtype

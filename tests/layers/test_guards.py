@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
@@ -220,6 +221,58 @@ def test_the_stance_is_left_after_an_error() -> None:
         ta.Saliency(fail).attribute(X)
     assert during == ["force_eager"]
     assert torch._dynamo.eval_frame._stance.stance == before
+
+
+def test_a_stance_that_was_put_back_after_its_attribution_does_not_stay() -> None:
+    """As `set_stance` does in another thread that began meanwhile and ends afterwards."""
+    import torch._dynamo
+
+    before = torch._dynamo.eval_frame._stance
+    others: list[Any] = []
+
+    def forward(x: Tensor) -> Tensor:
+        others.append(torch.compiler.set_stance("force_eager"))
+        return x.flatten(1).relu()
+
+    ta.Saliency(forward).attribute(X, target=1)
+    assert torch._dynamo.eval_frame._stance is before
+    others[0].__exit__(None, None, None)
+    assert torch._dynamo.eval_frame._stance.stance == "force_eager"
+    ta.Saliency(small()).attribute(X, target=1)
+    assert torch._dynamo.eval_frame._stance is before
+
+
+def test_checked_forwards_of_several_threads_leave_no_stance(
+    outputs_are_the_models_own: None,
+) -> None:
+    """The fixture runs the model eagerly, too, and the last of all to leave is any of them."""
+    import torch._dynamo
+
+    before = torch._dynamo.eval_frame._stance
+    model, inside, over = small(), Event(), Event()
+
+    def waiting(x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():  # Where the fixture runs it.
+            inside.set()
+            over.wait(60)
+        return model(x)
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def checked() -> Tensor:
+            return Trace(waiting, (X,)).output
+
+        def whole(x: Tensor) -> Tensor:
+            if not others:
+                others.append(pool.submit(checked))
+                inside.wait(60)
+            return model(x)
+
+        others: list[Any] = []
+        ta.Saliency(whole).attribute(X, target=1)
+        over.set()
+        others[0].result(60)
+    assert torch._dynamo.eval_frame._stance is before
 
 
 def test_a_custom_autograd_function_is_reported() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from torchattr.errors import FolderError
+from torchattr.errors import FolderError, InputError
 from torchattr.results import Entry, Report
 from torchattr.show import Drawing
 
@@ -79,6 +79,25 @@ def test_nothing_is_fetched_and_no_script_runs(tmp_path):
     assert not found.all("link")
     assert not re.search(r"https?:|//[a-z]|@import|url\(", text)
     assert "prefers-color-scheme: dark" in text
+
+
+@pytest.mark.parametrize(
+    ("theme", "schemes", "where_dark"),
+    [
+        (None, "light dark", "(prefers-color-scheme: dark)"),
+        ("light", "light", "not all"),
+        ("dark", "dark", "all"),
+    ],
+)
+def test_a_page_has_the_colours_of_its_theme_or_of_the_system(tmp_path, theme, schemes, where_dark):
+    _, found = page(tmp_path, entry(), theme=theme)
+    assert {"name": "color-scheme", "content": schemes} in found.all("meta")
+    assert [one.get("media") for one in found.all("style")] == [None, where_dark]
+
+
+def test_an_unknown_theme_is_refused(tmp_path):
+    with pytest.raises(InputError, match="theme must be one of light, dark, got 'sepia'"):
+        Report(tmp_path / "report.html", theme="sepia")
 
 
 def test_every_text_is_escaped(tmp_path):

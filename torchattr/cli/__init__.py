@@ -33,7 +33,11 @@ app = typer.Typer(
     name="torchattr",
     help="Show which parts of an image a model's prediction depends on.",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # Typer's own flags have no default; it would import pydantic to convert that to none.
+        "default_map": dict.fromkeys(("help", "install_completion", "show_completion"), False),
+    },
     # Tracebacks are for developers, so they are printed as Python prints them.
     pretty_exceptions_enable=False,
 )

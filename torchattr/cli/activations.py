@@ -36,7 +36,7 @@ def activations(
     formats: options.Formats = None,
     scale: options.Scale = 1.0,
     dpi: options.Dpi = None,
-    theme: options.Theme = "light",
+    theme: options.Theme = None,
     load: Load = None,
 ) -> None:
     """Show the feature maps of layers.
@@ -58,6 +58,6 @@ def activations(
             which = tuple(channel or ())
             return [ActivationsJob(loaded, layers, which, top, weights=weights, look=look)]
 
-        where = Destinations(out, overwrite, logdir, html, "Feature maps", formats, dpi)
+        where = Destinations(out, overwrite, logdir, html, "Feature maps", formats, dpi, theme)
         which = ModelSpec(model, weights, device, backend, trust)
         raise typer.Exit(run_on_images(images, which, where, jobs))

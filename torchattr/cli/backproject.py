@@ -60,7 +60,7 @@ def backproject(
     formats: options.Formats = None,
     scale: options.Scale = 1.0,
     dpi: options.Dpi = None,
-    theme: options.Theme = "light",
+    theme: options.Theme = None,
     load: Load = None,
 ) -> None:
     """Project feature maps back to the input: what makes each map respond?
@@ -92,7 +92,7 @@ def backproject(
                 )
             ]
 
-        where = Destinations(out, overwrite, logdir, html, "Back-projections", formats, dpi)
+        where = Destinations(out, overwrite, logdir, html, "Back-projections", formats, dpi, theme)
         which = ModelSpec(model, weights, device, backend, trust)
         raise typer.Exit(run_on_images(images, which, where, jobs))
 

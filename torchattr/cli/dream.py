@@ -62,7 +62,7 @@ def dream(
     formats: options.Formats = None,
     scale: options.Scale = 1.0,
     dpi: options.Dpi = None,
-    theme: options.Theme = "light",
+    theme: options.Theme = None,
     load: Load = None,
 ) -> None:
     """Synthesise images that maximise a class, a layer or a channel.
@@ -82,7 +82,7 @@ def dream(
         look = options.look_of(theme, scale)
         _check(images, target, layer, channel, size)
         which = ModelSpec(model, weights, device, backend, trust)
-        where = Destinations(out, overwrite, logdir, html, "Dreams", formats, dpi)
+        where = Destinations(out, overwrite, logdir, html, "Dreams", formats, dpi, theme)
         if not images:
             noise = {"size": options.size_of(size), "output": options.entry_of(output)}
             wanted = {"target": target, "layer": layer, "channel": channel, **noise, "look": look}

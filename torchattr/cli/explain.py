@@ -45,7 +45,7 @@ def explain(
     formats: options.Formats = None,
     scale: options.Scale = 1.0,
     dpi: options.Dpi = None,
-    theme: options.Theme = "light",
+    theme: options.Theme = None,
     view: options.View = "crop",
     cmap: options.Colors = None,
     load: Load = None,
@@ -83,5 +83,5 @@ def explain(
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
             return [ExplainJob(loaded, settings, shown, cmap, weights=weights, look=look)]
 
-        where = Destinations(out, overwrite, logdir, html, formats=formats, dpi=dpi)
+        where = Destinations(out, overwrite, logdir, html, formats=formats, dpi=dpi, theme=theme)
         raise typer.Exit(run_on_images(images, which, where, jobs))

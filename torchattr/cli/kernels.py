@@ -45,7 +45,7 @@ def kernels(
     formats: options.Formats = None,
     scale: options.Scale = 1.0,
     dpi: options.Dpi = None,
-    theme: options.Theme = "light",
+    theme: options.Theme = None,
     load: Load = None,
 ) -> None:
     """Show the kernels of convolutions: a grid (PNG) and the raw values (NPZ) for each layer."""
@@ -58,7 +58,7 @@ def kernels(
             "shared": shared,
             "weights": weights,
         }
-        where = Destinations(out, overwrite, logdir, html, "Kernels", formats, dpi)
+        where = Destinations(out, overwrite, logdir, html, "Kernels", formats, dpi, theme)
         look = options.look_of(theme, scale)
         _show(ModelSpec(model, weights, device, trust=trust), where, settings, look)
 

@@ -61,7 +61,7 @@ def layers(
     formats: options.Formats = None,
     scale: options.Scale = 1.0,
     dpi: options.Dpi = None,
-    theme: options.Theme = "light",
+    theme: options.Theme = None,
     load: Load = None,
 ) -> None:
     """List a model's layers or, with images, show the class evidence at each layer.
@@ -94,7 +94,7 @@ def layers(
                 )
             ]
 
-        where = Destinations(out, overwrite, logdir, html, "Layer by layer", formats, dpi)
+        where = Destinations(out, overwrite, logdir, html, "Layer by layer", formats, dpi, theme)
         raise typer.Exit(run_on_images(images, which, where, jobs))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from torchattr.cli import options
 from torchattr.cli.charts import show_json, show_table
-from torchattr.cli.console import out, reported
+from torchattr.cli.console import note, out, reported
 from torchattr.cli.loading import Load
 
 
@@ -57,40 +57,60 @@ def _show(columns: Sequence[str], rows: Sequence[Sequence[str]], json: bool) -> 
         show_table(columns, rows, wide=columns[-1])
 
 
-def info(json: options.Json = False, load: Load = None) -> None:
-    """Show versions, devices, operations with their rules, and backends."""
+def info(
+    all: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Also list devices, operations with their rules, and backends; imports PyTorch",
+        ),
+    ] = False,
+    json: options.Json = False,
+    load: Load = None,
+) -> None:
+    """Show the versions of packages; with --all also devices, rules and backends."""
     with reported():
         from torchattr.core.versions import versions
-        from torchattr.inspect import backend_reasons, list_devices, list_operations
 
+        installed = versions()
         if json:
-            show_json(_as_data(versions(), list_devices(), list_operations(), backend_reasons()))
+            show_json({"versions": installed, **(_machine() if all else {})})
             return
-        show_table(["package", "version"], list(versions().items()))
-        out.print()
-        show_table(["device", "description"], [(d.name, d.description) for d in list_devices()])
-        out.print()
-        rules = [(row.name, row.kind, _rule_names(row.rules)) for row in list_operations()]
-        show_table(["operation", "kind", "rules"], rules, wide="rules")
-        out.print()
-        rows = [
-            (name, device, "; ".join(reasons) or "available")
-            for name, by_device in backend_reasons().items()
-            for device, reasons in by_device.items()
-        ]
-        show_table(["backend", "device", "status"], rows, wide="status")
+        show_table(["package", "version"], list(installed.items()))
+        if all:
+            _show_machine()
+        else:
+            note("torchattr info --all also lists devices, operations, their rules, and backends")
 
 
-def _as_data(
-    versions: Mapping[str, str], devices: Sequence[Any], operations: Sequence[Any], backends: Any
-) -> dict[str, Any]:
+def _show_machine() -> None:
+    from torchattr.inspect import backend_reasons, list_devices, list_operations
+
+    out.print()
+    show_table(["device", "description"], [(d.name, d.description) for d in list_devices()])
+    out.print()
+    rules = [(row.name, row.kind, _rule_names(row.rules)) for row in list_operations()]
+    show_table(["operation", "kind", "rules"], rules, wide="rules")
+    out.print()
+    rows = [
+        (name, device, "; ".join(reasons) or "available")
+        for name, by_device in backend_reasons().items()
+        for device, reasons in by_device.items()
+    ]
+    show_table(["backend", "device", "status"], rows, wide="status")
+
+
+def _machine() -> dict[str, Any]:
+    from torchattr.inspect import backend_reasons, list_devices, list_operations
+
     return {
-        "versions": dict(versions),
-        "devices": {one.name: one.description for one in devices},
-        "operations": {one.name: {"kind": one.kind, "rules": one.rules} for one in operations},
+        "devices": {one.name: one.description for one in list_devices()},
+        "operations": {
+            one.name: {"kind": one.kind, "rules": one.rules} for one in list_operations()
+        },
         "backends": {
             name: {device: {"unavailable": reasons} for device, reasons in by_device.items()}
-            for name, by_device in backends.items()
+            for name, by_device in backend_reasons().items()
         },
     }
 

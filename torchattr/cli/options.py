@@ -50,7 +50,7 @@ Trust = Annotated[
 Device = Annotated[
     str, typer.Option(help="cpu, cuda, cuda:1, mps, ...; auto uses CUDA if available")
 ]
-Backend = Annotated[str, typer.Option(help="Kernel backend (see torchattr info)")]
+Backend = Annotated[str, typer.Option(help="Kernel backend (see torchattr info --all)")]
 Targets = Annotated[
     list[str] | None,
     typer.Option(
@@ -173,7 +173,14 @@ Dpi = Annotated[
     float | None,
     typer.Option(help="Pixels per inch: the size in print; default 96 per unit of the layout"),
 ]
-Theme = Annotated[str, typer.Option(help="Colours of the pictures' page: light or dark")]
+Theme = Annotated[
+    str | None,
+    typer.Option(
+        help="Colours of the pictures' page: light (default) or dark; also those of an HTML page,"
+        " which by default are those of its reader's system",
+        metavar="NAME",
+    ),
+]
 
 OUT = "torchattr-out"
 
@@ -271,11 +278,11 @@ def _is_offered(option: str) -> bool:
     return bool(option) and (offered is None or option in offered)
 
 
-def look_of(theme: str, scale: float) -> Look:
+def look_of(theme: str | None, scale: float) -> Look:
     """Return how pictures are drawn; raises `InputError` for an unknown theme or scale."""
-    from torchattr.show import Look
+    from torchattr.show import LIGHT, Look, checked_theme
 
-    return Look(theme, scale)  # type: ignore[arg-type]  # Look refuses any other name.
+    return Look(LIGHT.theme if theme is None else checked_theme(theme), scale)
 
 
 def device_named(name: str) -> str:
@@ -301,7 +308,7 @@ def rules_of(texts: Sequence[str]) -> dict[str, str]:
         if not (operation and equals and rule):
             raise RuleError(
                 f"--rule must be OPERATION=RULE, such as gelu=guided, got {text!r};"
-                " torchattr info lists them"
+                " torchattr info --all lists them"
             )
         rules[operation.strip()] = rule.strip()
     return rules

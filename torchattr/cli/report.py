@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -17,6 +17,14 @@ from torchattr.cli.run import Destinations, ModelSpec, run_on_images
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
     from torchattr.runs import ExplainSettings, PictureJob
+    from torchattr.show import Look
+
+
+class _Drawn(TypedDict):
+    """What every job of the report is given: where the weights came from, and how to draw."""
+
+    weights: str | None
+    look: Look
 
 
 def report(
@@ -47,6 +55,10 @@ def report(
     out: options.OutIfAny = None,
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
+    formats: options.Formats = None,
+    scale: options.Scale = 1.0,
+    dpi: options.Dpi = None,
+    theme: options.Theme = None,
     load: Load = None,
 ) -> None:
     """Write a self-contained HTML report.
@@ -66,13 +78,15 @@ def report(
             options.rules_of(rule or ()),
             options.entry_of(output),
         )
-        where = Destinations(out, overwrite, logdir, html, title or f"torchattr report: {model}")
-        jobs = partial(_jobs, settings=settings, top=top, weights=weights)
+        drawn: _Drawn = {"weights": weights, "look": options.look_of(theme, scale)}
+        heading = title or f"torchattr report: {model}"
+        where = Destinations(out, overwrite, logdir, html, heading, formats, dpi, theme)
+        jobs = partial(_jobs, settings=settings, top=top, drawn=drawn)
         raise typer.Exit(run_on_images(images, which, where, jobs))
 
 
 def _jobs(
-    loaded: LoadedModel, settings: ExplainSettings, top: int, weights: str | None
+    loaded: LoadedModel, settings: ExplainSettings, top: int, drawn: _Drawn
 ) -> list[PictureJob]:
     from torchattr.core.select import layer_names
     from torchattr.runs import (
@@ -88,17 +102,17 @@ def _jobs(
     # Layer by layer, only classes are shown.
     targets = tuple(one for one in settings.targets if not is_function(one, loaded.class_names))
     # Class activation maps take the last spatial layer; those named are for the feature maps.
-    jobs: list[PictureJob] = [ExplainJob(loaded, replace(settings, layers=()), weights=weights)]
+    jobs: list[PictureJob] = [ExplainJob(loaded, replace(settings, layers=()), **drawn)]
     if modules := tuple(
         name for name in _some_layers(loaded, 6) if name in layer_names(loaded.model)
     ):
-        grids = LayerGridsJob(loaded, modules, ("grad_cam",), targets, {}, output, weights=weights)
+        grids = LayerGridsJob(loaded, modules, ("grad_cam",), targets, {}, output, **drawn)
         jobs.append(grids)
     if layers := settings.layers or tuple(_some_layers(loaded, 3)):
-        back = BackProjectionsJob(loaded, layers, f"top{top}", rules=rules, crop=True)
-        jobs.append(ActivationsJob(loaded, layers, (), top, weights=weights))
-        jobs.append(replace(back, skip_refused=True, weights=weights))
-    return [*jobs, SummaryJob(loaded, depth=2, weights=weights)]
+        back = BackProjectionsJob(loaded, layers, f"top{top}", rules=rules, crop=True, **drawn)
+        jobs.append(ActivationsJob(loaded, layers, (), top, **drawn))
+        jobs.append(replace(back, skip_refused=True))
+    return [*jobs, SummaryJob(loaded, depth=2, **drawn)]
 
 
 def _some_layers(loaded: LoadedModel, most: int) -> list[str]:

@@ -56,12 +56,17 @@ class Destinations:
     title: str = "torchattr report"
     formats: Sequence[str] | None = None
     dpi: float | None = None
+    theme: str | None = None
 
     def sink(self) -> Tee:
         """Make the sinks; destinations that cannot be written are refused at once."""
+        from torchattr.errors import InputError
         from torchattr.results import Report, RunFolder, Tee, TensorBoard
         from torchattr.show import checked_format
 
+        if self.out is None and (self.formats or self.dpi is not None):
+            option = "--format" if self.formats else "--dpi"
+            raise InputError(f"{option} is for files of pictures; name their folder with --out")
         sinks: list[Sink] = []
         if self.out is not None:
             formats: list[Format] = [checked_format(one) for one in self.formats or ("png",)]
@@ -69,7 +74,7 @@ class Destinations:
         if self.logdir is not None:
             sinks.append(TensorBoard(self.logdir))
         if self.html is not None:
-            sinks.append(Report(self.html, self.overwrite, self.title))
+            sinks.append(Report(self.html, self.overwrite, self.title, self.theme))
         return Tee(*sinks)
 
     def __str__(self) -> str:

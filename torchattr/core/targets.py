@@ -44,7 +44,8 @@ class Classes:
 
     Attributions get one more dimension after the batch: `(N, number of classes, ...)`. A tuple is
     one class, as for `target`: it indexes the dimensions after the batch. Targets that are
-    functions of the output, such as :class:`Mask` or :class:`Difference`, may stand for classes.
+    functions of the output, such as :class:`Mask` or :class:`Difference`, may stand for classes; so
+    may names, for :func:`torchattr.explain` of a model that knows them.
 
     Raises:
         TargetError: no classes.
@@ -62,7 +63,7 @@ class Classes:
         if not classes:
             raise TargetError("Classes needs at least one class index")
         for index in classes:
-            if not isinstance(index, OutputTarget) and not all(
+            if not isinstance(index, (OutputTarget, str)) and not all(
                 map(_is_int, index if isinstance(index, tuple) else (index,))
             ):
                 raise InputTypeError(
@@ -226,6 +227,20 @@ def _top(target: TopK, output: Tensor) -> tuple[Tensor, ...]:
     return output.detach().topk(target.k, dim=1).indices.unbind(1)
 
 
+def class_columns(targets: Sequence[Any], batch_size: int) -> Tensor | None:
+    """Return the class index of each target of each example, `(N, T)`; `None` for other targets."""
+    columns = []
+    for target in targets:
+        if isinstance(target, int):
+            target = [target] * batch_size
+        if isinstance(target, list) and all(isinstance(entry, int) for entry in target):
+            target = torch.tensor(target, dtype=torch.long)
+        if not isinstance(target, Tensor):
+            return None
+        columns.append(target.cpu().reshape(-1).expand(batch_size))
+    return torch.stack(columns, 1)
+
+
 def select_scores(output: Tensor, target: SingleTarget) -> Tensor:
     """Pick one value for each example: `(N,)`.
 
@@ -255,6 +270,8 @@ def _picked(output: Tensor, target: SingleTarget) -> Tensor:
     target = plain(target)
     if target is None:
         return output
+    if isinstance(target, str):
+        raise _unknown_name(target)
     if isinstance(target, Tensor):
         return _by_tensor(output, target)
     if isinstance(target, bool):
@@ -332,12 +349,21 @@ def _check_depth(output: Tensor, index: Sequence[Any]) -> None:
 
 
 def _check_range(position: Any, size: int, index: Sequence[Any], output: Tensor) -> None:
+    if isinstance(position, str):
+        raise _unknown_name(position)
     if not _is_int(position):
         raise InputTypeError(
             f"target {_shown(tuple(index))} must hold ints, got {type(position).__name__}"
         )
     if not 0 <= position < size:
         raise TargetError(out_of_range(f"target {position}", position, size, output))
+
+
+def _unknown_name(name: str) -> TargetError:
+    return TargetError(
+        f"target {name!r} is the name of a class, which torchattr.explain takes, for a model that"
+        " knows its class names (load_model, or LoadedModel); pass the index of the class here"
+    )
 
 
 def _one_of_several(output: Tensor) -> str:

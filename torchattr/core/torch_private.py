@@ -119,9 +119,11 @@ _EVAL_FRAME = "torch._dynamo.eval_frame"
 
 
 def dynamo_stance() -> Any | None:
-    """Return the current stance of `torch.compile`; `None` if the compiler is not loaded."""
-    module = sys.modules.get(_EVAL_FRAME)
-    return None if module is None else module._stance
+    """Return the current stance of `torch.compile`; `None` if the compiler is not loaded.
+
+    While another thread is loading it, the module may be there without its stance.
+    """
+    return getattr(sys.modules.get(_EVAL_FRAME), "_stance", None)
 
 
 def set_dynamo_stance(stance: Any) -> None:

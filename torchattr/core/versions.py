@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib import metadata
-
 PACKAGES = ("torchattr", "torch", "torchvision", "numpy", "pillow", "triton", "timm", "captum")
 
 
@@ -19,12 +16,17 @@ def versions() -> dict[str, str]:
     >>> {"numpy", "pillow", "python", "torch"} <= set(versions())
     True
     """
+    import platform
+
     numbers = {package: _version(package) for package in PACKAGES}
     installed = {package: number for package, number in numbers.items() if number}
     return {"python": platform.python_version(), **installed}
 
 
 def _version(package: str) -> str | None:
+    # Here, since help needs no version.
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

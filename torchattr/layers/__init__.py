@@ -43,6 +43,8 @@ from torchattr.layers.layouts.tracker import LayoutTracker as LayoutTracker
 from torchattr.layers.ledger import LedgerBook as LedgerBook
 from torchattr.layers.ledger import LedgerEntry as LedgerEntry
 from torchattr.layers.ledger import Reason as Reason
+from torchattr.layers.ledger import refuse_unknown as refuse_unknown
+from torchattr.layers.mode import OPENED as OPENED
 from torchattr.layers.native import NativeTrace as NativeTrace
 from torchattr.layers.native import NotNative as NotNative
 from torchattr.layers.operations.operation import OPERATIONS as OPERATIONS
@@ -88,17 +90,17 @@ from torchattr.layers.rules.relevance.linear import AlphaBeta as AlphaBeta
 from torchattr.layers.rules.relevance.linear import Epsilon as Epsilon
 from torchattr.layers.rules.relevance.linear import Gamma as Gamma
 from torchattr.layers.rules.relevance.linear import RelevanceRule as RelevanceRule
-from torchattr.layers.rules.relevance.linear import Term as Term
-from torchattr.layers.rules.relevance.linear import Weights as Weights
 from torchattr.layers.rules.relevance.linear import ZMinus as ZMinus
 from torchattr.layers.rules.relevance.linear import ZPlus as ZPlus
-from torchattr.layers.rules.relevance.linear import dead_free_quotient as dead_free_quotient
 from torchattr.layers.rules.relevance.linear import output_of as output_of
-from torchattr.layers.rules.relevance.linear import stabilised as stabilised
 from torchattr.layers.rules.relevance.sums import StabilisedSum as StabilisedSum
 from torchattr.layers.rules.relevance.terminal import Flat as Flat
 from torchattr.layers.rules.relevance.terminal import WSquare as WSquare
 from torchattr.layers.rules.relevance.terminal import ZBox as ZBox
+from torchattr.layers.rules.relevance.terms import Term as Term
+from torchattr.layers.rules.relevance.terms import Weights as Weights
+from torchattr.layers.rules.relevance.terms import dead_free_quotient as dead_free_quotient
+from torchattr.layers.rules.relevance.terms import stabilised as stabilised
 from torchattr.layers.trace import Trace as Trace
 from torchattr.layers.training import run_in_eval as run_in_eval
 

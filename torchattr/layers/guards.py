@@ -172,13 +172,15 @@ class _EagerStance:
         self._users: set[object] = set()
         self._before: Any = None
         self._eager: Any = None
+        self._is_forced = False
 
     def enter(self, user: object) -> None:
         try:
             self._lock.acquire()
             self._users.add(user)
-            if self._before is None:
-                self._before = dynamo_stance()
+            if not self._is_forced:
+                self._note_stance()
+                self._is_forced = True
                 self._force_eager()
         finally:
             self._release()
@@ -187,11 +189,21 @@ class _EagerStance:
         try:
             self._lock.acquire()
             self._users.discard(user)
-            if not self._users and self._before is not None:
+            if not self._users and self._is_forced:
                 set_dynamo_stance(self._before)
-                self._before = None
+                self._is_forced = False
         finally:
             self._release()
+
+    def _note_stance(self) -> None:
+        """Note the stance to return to, which is never that of an attribution.
+
+        `torch.compiler.set_stance` in another thread that began during an attribution and ended
+        after the last one has put the latter's stance back.
+        """
+        current = dynamo_stance()
+        if current is not self._eager:
+            self._before = current
 
     def _force_eager(self) -> None:
         if self._eager is not None:

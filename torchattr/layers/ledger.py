@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from weakref import ReferenceType, ref
@@ -19,7 +19,7 @@ from torchattr.errors import CoverageWarning, Hint, Message, NoRuleMatched, WayO
 from torchattr.layers.guards import hook_forward, named_modules_of
 from torchattr.layers.hooks import ThreadHook
 from torchattr.layers.operations.names import base_name
-from torchattr.layers.operations.operation import spelled
+from torchattr.layers.operations.operation import spelled, wide
 from torchattr.layers.operations.parsers import writes_in_place
 
 Reason = Literal["bias", "constant", "stabiliser", "dead", "softmax", "unknown"]
@@ -61,6 +61,28 @@ def relevance_of(values: Tensor, grad: Tensor) -> Tensor:
     An infinite value, with which masks and paddings rule elements out, has none where `g` is 0.
     """
     return torch.where(grad == 0, 0, values.double() * grad.double())
+
+
+def total(values: Tensor) -> Tensor:
+    """Return the sum of all values.
+
+    In their own precision, single at least: PyTorch adds in blocks, so that the error is that of a
+    few additions, and a copy in double precision would take longer than the sum.
+    """
+    return wide(values).sum().double()
+
+
+def share_of_each(values: Tensor, signal: Tensor, dim: int) -> Tensor:
+    """Return the relevance of values of which each belongs to an index of one dimension.
+
+    Args:
+        values: the values, `(C,)`.
+        signal: what each is multiplied by wherever it occurs.
+        dim: the dimension of `signal` that has the size `C`.
+    """
+    others = [other for other in range(signal.dim()) if other != dim % signal.dim()]
+    sums = wide(signal).sum(others) if others else signal
+    return torch.dot(sums.double(), values.double())
 
 
 class LedgerBook:
@@ -193,7 +215,7 @@ class _Meter:
     where it leaves.
     """
 
-    def __init__(self, layer: str, func: Any, paid_out: Container[int]) -> None:
+    def __init__(self, layer: str, func: Any, paid_out: Set[int]) -> None:
         self._layer = layer
         self._func = func
         self._paid_out = paid_out
@@ -227,7 +249,8 @@ class _Meter:
         if grad is None:  # Nothing flows: a rule sent zeros.
             return
         self._of_products.add(relevance_of(values, grad), sign)
-        self._of_gradients.add(grad.double(), sign)
+        if self._paid_out:
+            self._of_gradients.add(grad.double(), sign)
         self._eps = torch.finfo(values.dtype).eps
 
     def entry(self) -> LedgerEntry | None:

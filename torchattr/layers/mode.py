@@ -107,7 +107,7 @@ class RuleMode(TorchFunctionMode):
         parsed = parse_call(func, args, kwargs, self._masks)
         self._training.watch_parsed(parsed)
         if self._on_request:
-            if func in _OPENED:
+            if func in OPENED:
                 return undoing(partial(self._run_opened, func, args, kwargs))
             parsed = self._requested_instead(parsed, func, args, kwargs)
             parts = parts_of(func, self._on_request)
@@ -324,8 +324,8 @@ def ordinary(value: Any) -> Any:
     return value
 
 
-# Each hands itself to a mode as a whole, although its body consists of operations.
-_OPENED = (F.multi_head_attention_forward, F.local_response_norm, F.softmin)
+OPENED = (F.multi_head_attention_forward, F.local_response_norm, F.softmin)
+"""Functions that hand themselves to a mode as a whole, although their bodies are operations."""
 
 # What these return is no tensor.
 _READS_SIZES = frozenset(

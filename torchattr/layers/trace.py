@@ -191,7 +191,12 @@ class Trace(GraphTrace):
         if self._book is None or not isinstance(rules, Composite):
             return
         self._book.end()
-        unknown = [entry.operation for entry in self._book.unknown]
-        unknown += [f"the custom function {name}" for name in self.coverage.custom]
-        if unknown and not self._book.whole:
-            refuse_unknown(unknown, strict=rules.strict)
+        if self.unknown and not self._book.whole:
+            refuse_unknown(self.unknown, strict=rules.strict)
+
+    @property
+    def unknown(self) -> list[str]:
+        """What took or added relevance in the last backward and is neither linear nor known."""
+        measured = [] if self._book is None else self._book.unknown
+        custom = [f"the custom function {name}" for name in self.coverage.custom]
+        return [entry.operation for entry in measured] + custom

@@ -233,10 +233,9 @@ class _Pairs:
         scores, batch = self._scores, max(self._scores.batch, 1)
         if not scores.repeatable:
             return 1
-        # The run of the baselines keeps about as much as a forward with a graph.
         footprint = scores.footprint
         device = self._inputs.tensors[0].device
-        return fitting(2 * footprint.bytes_with_graph // batch, footprint, 1, device)
+        return fitting(footprint.bytes_of_comparison // batch, footprint, 1, device)
 
     def _evaluated(self, baselines: slice, images: slice) -> _Part:
         """Return the sums over some baselines for some images."""

@@ -1,5 +1,9 @@
 """Load models with their preprocessing and class names, and read images for them."""
 
+from torchattr.models.class_names import find_class as find_class
+from torchattr.models.class_names import is_class_name as is_class_name
+from torchattr.models.class_names import unknown_class as unknown_class
+from torchattr.models.class_names import with_indices as with_indices
 from torchattr.models.cropping import Geometry as Geometry
 from torchattr.models.cropping import GeometryWarning as GeometryWarning
 from torchattr.models.cropping import Transform as Transform

@@ -18,6 +18,7 @@ from torchattr.results.files import (
 from torchattr.results.html_page import GENERATOR, PagePart, page, part_of
 from torchattr.results.locks import locked
 from torchattr.results.sink import Entry, Sink
+from torchattr.show import checked_theme
 
 
 class Report(Sink):
@@ -30,16 +31,23 @@ class Report(Sink):
         file: the path of the page, such as `report.html`.
         overwrite: also replace a file that was not created by torchattr.
         title: the page title.
+        theme: its colours, `"light"` or `"dark"`; by default those of the reader's system.
 
     Raises:
         FolderError: the file cannot be written, or was not created by torchattr.
+        InputError: an unknown theme.
     """
 
     def __init__(
-        self, file: str | Path, overwrite: bool = False, title: str = "torchattr report"
+        self,
+        file: str | Path,
+        overwrite: bool = False,
+        title: str = "torchattr report",
+        theme: str | None = None,
     ) -> None:
         self.file = as_destination(file, "html")
         self._title = title
+        self._theme = None if theme is None else checked_theme(theme)
         self._parts: list[PagePart] = []
         self._skipped: dict[str, str] = {}
         check_writable(self.file.parent, "html")
@@ -66,7 +74,7 @@ class Report(Sink):
         """Write the page, if it has any entries."""
         if not self._parts and not self._skipped:
             return []
-        text = page(escape(self._title), self._parts, self._skipped)
+        text = page(escape(self._title), self._parts, self._skipped, self._theme)
         content = printable(text, keep="\n").encode()
         folder = self.file.parent
         try:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from torchattr.results.sink import Entry
-from torchattr.show import image_tag, page_style, percent, title_of
+from torchattr.show import ThemeName, image_tag, page_style, percent, title_of
 
 GENERATOR = '<meta name="generator" content="torchattr">'
 
@@ -66,19 +66,39 @@ def notes_html(notes: Mapping[str, str], refused: Mapping[str, Any]) -> str:
     return _listed("Coverage: what the rules rewrote", rewrote) + _listed("Left out", left)
 
 
-def page(title: str, parts: Sequence[PagePart], skipped: Mapping[str, str]) -> str:
-    """Return the whole page. title: already escaped."""
+def page(
+    title: str,
+    parts: Sequence[PagePart],
+    skipped: Mapping[str, str],
+    theme: ThemeName | None = None,
+) -> str:
+    """Return the whole page. title: already escaped. theme: by default that of the system."""
     sections = _sections(parts)
+    schemes, where_dark = _SCHEMES[theme]
     return _SHELL.format(
         generator=GENERATOR,
         title=title,
-        style=files("torchattr.results").joinpath("report.css").read_text(encoding="utf-8")
-        + page_style(),
+        style=_style("report.css") + page_style(),
+        schemes=schemes,
+        where_dark=where_dark,
+        dark=_style("report-dark.css"),
         contents="".join(_contents(sections)),
         sections="".join(_section(subject, listed) for subject, listed in sections.items()),
         skipped=_listed("Left out", skipped),
         versions=_versions(parts),
     )
+
+
+_SCHEMES: Mapping[ThemeName | None, tuple[str, str]] = {
+    None: ("light dark", "(prefers-color-scheme: dark)"),
+    "light": ("light", "not all"),
+    "dark": ("dark", "all"),
+}
+"""The colour schemes of a page by its theme, and the media for which the dark colours hold."""
+
+
+def _style(name: str) -> str:
+    return files("torchattr.results").joinpath(name).read_text(encoding="utf-8")
 
 
 _SHELL = """<!DOCTYPE html>
@@ -87,10 +107,12 @@ _SHELL = """<!DOCTYPE html>
 <meta charset="utf-8">
 {generator}
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
+<meta name="color-scheme" content="{schemes}">
 <title>{title}</title>
 <style>
 {style}</style>
+<style media="{where_dark}">
+{dark}</style>
 </head>
 <body>
 <nav aria-label="Contents"><p class="brand">torchattr</p>

@@ -6,11 +6,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from torch import Tensor
 
 from torchattr.errors import Hint, TargetError, WayOut
+from torchattr.models import find_class, unknown_class
 
 PRESENT = "present"
 THRESHOLD = 0.5
@@ -119,49 +119,14 @@ def chosen(
 def _parse(text: str, names: Sequence[str] | None) -> ClassSelector:
     if _INDEX.fullmatch(text):
         return Index(int(text))
-    named = _by_name(text, names or ())
+    named = find_class(text, names)
     if named is not None:
         return Index(named)
     if top := _TOP.fullmatch(text):
         return Top(int(top[1]))
     if text.casefold() == PRESENT:
         return Present()
-    allowed = "allowed are a name, an index, top3, or present"
-    raise TargetError(
-        f"unknown class {text!r}; {_known(text, names)}",
-        hint=Hint("target", text, names or (), [WayOut(allowed)]),
-    )
-
-
-def is_class_name(text: str, names: Sequence[str] | None) -> bool:
-    """Whether a text is the name of a class."""
-    return any(_plain(name) == _plain(text) for name in names or ())
-
-
-def _by_name(text: str, names: Sequence[str]) -> int | None:
-    matches = [index for index, name in enumerate(names) if _plain(name) == _plain(text)]
-    exact = [index for index in matches if names[index] == text]
-    if len(matches) > 1 and len(exact) != 1:
-        raise TargetError(
-            f"target {text!r} is the name of {len(matches)} classes; choose one by its index:"
-            f" {', '.join(map(str, matches))}"
-        )
-    return next(iter(exact or matches), None)
-
-
-def _known(text: str, names: Sequence[str] | None) -> str:
-    if not names:
-        return "the class names of this model are not known"
-    plain = {_plain(name): name for name in names}
-    close = get_close_matches(_plain(text), plain, n=3, cutoff=0.5)
-    close += [key for key in plain if _plain(text) in key.split() and key not in close][:3]
-    if close:
-        return f"did you mean {' or '.join(repr(plain[key]) for key in close[:4])}?"
-    return f"the classes are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_]+", " ", name).strip().casefold()
+    raise unknown_class(text, names, "a name, an index, top3, or present")
 
 
 def default_targets(activation: str) -> list[ClassSelector]:

@@ -18,8 +18,8 @@ from torchattr.core.detections import holds_detections
 from torchattr.core.output_target import OutputTarget
 from torchattr.core.segmentation_targets import Mask, Segment
 from torchattr.errors import Hint, TargetError, WayOut
-from torchattr.models import LoadedModel, PreparedImage
-from torchattr.runs.class_selector import ClassSelector, Index, is_class_name, parse_targets
+from torchattr.models import LoadedModel, PreparedImage, is_class_name
+from torchattr.runs.class_selector import ClassSelector, Index, parse_targets
 from torchattr.runs.named_target import NamedTarget, best_box
 from torchattr.runs.regions import box_in_input, mask_of_file
 from torchattr.runs.score_reader import Answer

@@ -38,6 +38,8 @@ from torchattr.show.legends import BAR as BAR
 from torchattr.show.legends import Legend as Legend
 from torchattr.show.look import LIGHT as LIGHT
 from torchattr.show.look import Look as Look
+from torchattr.show.look import ThemeName as ThemeName
+from torchattr.show.look import checked_theme as checked_theme
 from torchattr.show.overlay import overlay as overlay
 from torchattr.show.overlay import resize_map as resize_map
 from torchattr.show.page import Given as Given

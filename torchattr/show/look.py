@@ -10,6 +10,8 @@ from torchattr.errors import InputError
 RGB: TypeAlias = tuple[int, int, int]
 ThemeName = Literal["light", "dark"]
 
+THEMES: tuple[ThemeName, ...] = get_args(ThemeName)
+
 MOST_SCALE = 16
 
 
@@ -47,8 +49,7 @@ class Look:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.theme not in get_args(ThemeName):
-            raise InputError(f"theme must be one of {get_args(ThemeName)}, got {self.theme!r}")
+        checked_theme(self.theme)
         if not 0.1 <= self.scale <= MOST_SCALE:
             raise InputError(f"scale must be within 0.1..{MOST_SCALE}, got {self.scale}")
 
@@ -60,6 +61,14 @@ class Look:
     def pixels(self, length: float) -> int:
         """Return a length in pixels, at least one."""
         return max(1, round(length * self.scale))
+
+
+def checked_theme(name: str) -> ThemeName:
+    """Return a theme; raises ``InputError`` for an unknown one."""
+    for known in THEMES:
+        if name == known:
+            return known
+    raise InputError(f"theme must be one of {', '.join(THEMES)}, got {name!r}")
 
 
 LIGHT = Look()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from helpers import assert_same, refused
 from peers import classifier, rows
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import torchattr as ta
@@ -42,6 +45,70 @@ def test_the_footprint_of_a_model_leaves_out_what_other_modes_ask() -> None:
         given = torch.zeros(2, 4)
         output = seen.around(nn.Linear(4, 10))(given)
     assert seen.total == given.nbytes + output.nbytes
+
+
+ROWS = torch.ones(2, 6)
+LINEAR = nn.Linear(6, 6)
+EACH = ROWS.nbytes
+
+MAKES: dict[str, tuple[Callable[[Tensor], object], int]] = {
+    "results": (lambda x: (x + 1).relu(), 2),
+    "in place": (lambda x: (x + 1).relu_().mul_(2), 1),
+    "in place by an argument": (lambda x: nn.functional.relu(x + 1, inplace=True), 1),
+    "in place by an operator": (lambda x: _raised(x + 1), 1),
+    "written into a given tensor": (lambda x: torch.add(x, 1, out=x + 1), 1),
+    "views": (lambda x: (x + 1).view(3, 4).t()[1:].unsqueeze(0).detach(), 1),
+    "expanded": (lambda x: (x + 1)[:, None].expand(2, 50, 6), 1),
+    "several views": (lambda x: (x + 1).chunk(2, 1), 1),
+    "views of what it is given": (lambda x: x.view(3, 4).expand(5, 3, 4), 0),
+    "written over what it is given": (lambda x: x.add_(0), 0),
+    "views of parameters": (lambda x: x @ LINEAR.weight.t(), 1),
+    "detached parameters": (lambda x: nn.functional.linear(x, LINEAR.weight.detach()), 1),
+    "what is gone, one after the other": (lambda x: [x + k for k in range(5)][-1], 5),
+}
+
+
+def _raised(x: Tensor) -> Tensor:
+    x += 1
+    return x
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("name", MAKES)
+def test_the_footprint_counts_memory_once(name: str, mode: Callable[[], Any]) -> None:
+    run, count = MAKES[name]
+    with mode(), Footprint() as seen:
+        run(ROWS.clone() if mode is not torch.inference_mode else ROWS)
+    made = 1 if mode is not torch.inference_mode else 0
+    assert seen.total == (count + made) * EACH
+    assert seen.largest in (0, EACH)
+
+
+def test_the_peak_is_of_memory_that_is_alive_at_once() -> None:
+    with Footprint() as seen:
+        for _ in range(5):
+            kept = (ROWS + 1)[0]
+            del kept
+        first = ROWS + 1
+        view = first[1:]
+        del first  # The view keeps its memory.
+        other = ROWS * 2
+    assert seen.total == 7 * EACH
+    assert seen.peak == 2 * EACH
+    del view, other
+
+
+def test_the_footprint_sees_inside_attention() -> None:
+    """As much as the same attention spelled out, with or without its weights."""
+    attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    x = torch.ones(3, 5, 8)
+    for needs_weights in (False, True):
+        with torch.no_grad(), Footprint() as seen:
+            found = attention(x, x, x, need_weights=needs_weights)[0]
+        # The projection of queries, keys and values, what they make, and its projection.
+        assert seen.total >= 5 * x.nbytes
+        with torch.no_grad():
+            assert_same(found, attention(x, x, x, need_weights=needs_weights)[0], 1e-6)
 
 
 def footprint(size: int) -> Footprint:

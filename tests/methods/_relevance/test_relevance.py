@@ -42,6 +42,58 @@ def test_the_ledger_comes_beside_the_same_map(method: Any) -> None:
     assert all(isinstance(ledger, ta.Ledger) for ledger in ledgers)
 
 
+@pytest.mark.parametrize("target", [1, None, ta.Classes(2, 0), ta.TopK(2)])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_account_is_the_attribution_and_its_ledgers(method: Any, target: Any) -> None:
+    made, one = method(resnet_like()), PICTURES[:1]
+    account = made.account(one, target)
+    assert_same(account.attribution, made.attribute(one, target))
+    (ledgers,) = made.ledgers(one, target)
+    assert account.ledgers == (ledgers if account.several else [ledgers])
+    found, (beside,) = made.attribute(one, target, return_ledger=True)
+    assert_same(found, account.attribution)
+    assert beside == ledgers
+    assert account.coverage.describe(made.table) == ta.explain(
+        made.model, one, [made], targets=target
+    ).coverage.describe(made.table)
+
+
+@pytest.mark.parametrize("return_ledger", [False, True])
+def test_the_attribution_and_the_ledger_of_one_example_run_the_model_once(
+    return_ledger: bool,
+) -> None:
+    model, runs = vgg_like(), list[int]()
+
+    def counted(x: Any) -> Any:
+        runs.append(len(x))
+        return model(x)
+
+    ta.LRP(counted).attribute(PICTURES[:1], 1, return_ledger=return_ledger)
+    assert runs == [1]
+
+
+def test_an_account_is_of_one_example() -> None:
+    with refused(InputError, "inputs holds 2 examples", "return_ledger=True"):
+        ta.LRP(vgg_like()).account(PICTURES, 1)
+
+
+@pytest.mark.parametrize("call", ["account", "attribute"])
+def test_an_account_refuses_what_the_attribution_refuses(call: str) -> None:
+    def unknown(x: Any) -> Any:
+        return x.flatten(1)[:, :4] % 0.3
+
+    options = {"return_ledger": True} if call == "attribute" else {}
+    one = PICTURES[:1]
+    with refused(ta.NoRuleMatched, "remainder", "neither linear nor has a rule", "strict=False"):
+        getattr(ta.LRP(unknown), call)(one, 1, **options)
+    with pytest.warns(ta.CoverageWarning, match="remainder"):
+        getattr(ta.LRP(unknown, strict=False), call)(one, 1, **options)
+    with refused(ta.DisconnectedError, "LRP", "detached"):
+        getattr(ta.LRP(lambda x: x.flatten(1).relu().detach()), call)(one, 1, **options)
+    with refused(ta.TorchattrError, "target"):
+        getattr(ta.LRP(vgg_like()), call)(one, [1, 2], **options)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_half_precision_is_refused_for_any_input(method: Any) -> None:
     def model(x: Any, y: Any) -> Any:

@@ -97,6 +97,17 @@ def test_regions_of_a_segmentation(
     assert there.tolist() == [side == 0, side == 1]
 
 
+def test_the_ledger_is_that_of_the_region(segmenter: TestClient) -> None:
+    """Its inputs have what the map sums to."""
+    for region, target in (([16, 16], None), ([50, 16], None), ([0, 0, 32, 32], 1)):
+        answer = asked(segmenter, region=region, target=target, method="lrp")
+        assert answer.status_code == 200, answer.text
+        chosen, ledger = answer.json()["parts"]
+        values = segmenter.get(f"/api/results/{chosen['id']}.f32").content
+        shown = dict(zip(ledger["bars"]["labels"], ledger["bars"]["values"], strict=True))
+        assert shown["inputs"] == pytest.approx(np.frombuffer(values, np.float32).sum(), rel=1e-4)
+
+
 def test_another_region_is_another_result(segmenter: TestClient) -> None:
     assert not asked(segmenter, region=[17, 17]).json()["cached"]
     assert not asked(segmenter, region=[1, 0, 32, 32], target=1).json()["cached"]

@@ -21,11 +21,13 @@ class Arrival:
         rectified: whether it passed the rectifier above: it returns only where the output is
             positive.
         output: the rectified output, if a call above knew it; where the signal is zero, it may be.
+        passage: what a rule computed for the ledger that its backward needs, too.
     """
 
     passes_norm: bool = False
     rectified: bool = False
     output: Value | None = None
+    passage: Any = None
 
 
 _UNKNOWN = Arrival()

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
-from weakref import finalize
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from torchattr.core.device_faults import is_out_of_memory
 from torchattr.core.free_memory import free_bytes
+from torchattr.core.pytree import tensors_of
 from torchattr.core.stepping import counted
-from torchattr.core.torch_private import DisableTorchFunction
+from torchattr.core.torch_private import DisableTorchFunction, opened
 from torchattr.core.types import Forward
-from torchattr.core.undoing import undone
+from torchattr.core.undoing import Undo, undoing, undone
 from torchattr.errors import OutOfMemory
 from torchattr.incremental import run_by
-from torchattr.layers import enter_mode, modules_behind
+from torchattr.layers import OPENED, enter_mode, modules_behind
 
 T = TypeVar("T")
 
@@ -33,7 +35,9 @@ SHARE_OF_FREE = 0.5
 
 
 class Footprint(TorchFunctionMode):
-    """Records the sizes of the tensors that a forward makes.
+    """Records the sizes of the tensors that a forward makes, those inside attention included.
+
+    What an operation writes over or only views is counted once: memory counts, not tensors.
 
     Attributes:
         total: bytes of all of them together.
@@ -48,16 +52,24 @@ class Footprint(TorchFunctionMode):
         self.largest = 0
         self.elements = 0
         self.peak = 0
-        self._live: dict[int, int] = {}
+        self._live: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is Tensor.detach:
-            return result  # Of a parameter: nothing is allocated.
+        kwargs = kwargs or {}
+        if func in OPENED:
+            return undoing(partial(self._run_opened, func, args, kwargs))
+        # What shares its memory with an argument, such as a parameter, is not allocated.
+        given = set(map(_storage_id, tensors_of((args, kwargs))))
+        result = func(*args, **kwargs)
         for value in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and _storage_id(value) not in given:
                 self.note(value)
         return result
+
+    def _run_opened(self, func: Any, args: Any, kwargs: Any, undo: Undo) -> Any:
+        """Run the body of a function of PyTorch under this mode."""
+        enter_mode(undo, self)
+        return opened(func)(*args, **kwargs)
 
     def around(self, model: Forward) -> Forward:
         """Return the model, recorded with what it is given.
@@ -81,14 +93,17 @@ class Footprint(TorchFunctionMode):
             self._count(tensor)
 
     def _count(self, tensor: Tensor) -> None:
-        size = tensor.numel() * tensor.element_size()
+        storage = tensor.untyped_storage()
+        self.elements = max(self.elements, tensor.numel())
+        # While it is referred to weakly, the identity of a storage that is gone is not used again.
+        self._live = {key: one for key, one in self._live.items() if not one[0].expired()}
+        if storage._cdata in self._live:
+            return
+        size = storage.nbytes()
+        self._live[storage._cdata] = StorageWeakRef(storage), size
         self.total += size
         self.largest = max(self.largest, size)
-        self.elements = max(self.elements, tensor.numel())
-        if id(tensor) not in self._live and not tensor._is_view():
-            self._live[id(tensor)] = size
-            finalize(tensor, self._live.pop, id(tensor), None).atexit = False
-            self.peak = max(self.peak, sum(self._live.values()))
+        self.peak = max(self.peak, sum(size for _, size in self._live.values()))
 
     @property
     def bytes(self) -> int:
@@ -99,6 +114,18 @@ class Footprint(TorchFunctionMode):
     def bytes_with_graph(self) -> int:
         """A bound on what a forward and backward need: all tensors, and a few gradients."""
         return self.total + 4 * self.largest
+
+    @property
+    def bytes_of_comparison(self) -> int:
+        """The same for two forwards, both of which are kept, and one backward."""
+        return self.total + self.bytes_with_graph
+
+
+def _storage_id(tensor: Tensor) -> int | None:
+    """Return what identifies the memory of a tensor; `None` for classes that have none."""
+    with suppress(Exception), DisableTorchFunction():
+        return tensor.untyped_storage()._cdata
+    return None
 
 
 def fitting(needed: int, footprint: Footprint, batch_size: int, device: torch.device) -> int:

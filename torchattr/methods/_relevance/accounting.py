@@ -16,11 +16,44 @@ from torchattr.core.outputs import select_output
 from torchattr.core.targets import Classes, bundle, each, plain
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import InputError
-from torchattr.layers import Captured, Composite, LedgerBook, Trace, why_disconnected
+from torchattr.layers import (
+    Captured,
+    Composite,
+    Coverage,
+    LedgerBook,
+    Trace,
+    why_disconnected,
+)
+from torchattr.methods._gradient.backward_pass import (
+    Pass,
+    PassResult,
+    calls_of,
+    edges_of,
+    pass_results,
+)
 from torchattr.methods._gradient.connections import ConnectionCheck
-from torchattr.methods._gradient.rows import per_example
+from torchattr.methods._gradient.rows import per_example, require_rows
 from torchattr.methods._gradient.target_reader import TargetReader
 from torchattr.methods._relevance.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Accounted:
+    """One example, run once.
+
+    Attributes:
+        results: what the backward from each target found at the inputs.
+        ledgers: where the rest of each score went.
+        several: whether there may be several targets.
+        coverage: what ran and what was rewritten.
+        unknown: the operations that took or added relevance and are neither linear nor known.
+    """
+
+    results: Sequence[PassResult]
+    ledgers: list[Ledger]
+    several: bool
+    coverage: Coverage
+    unknown: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -32,12 +65,14 @@ class Accounting:
         composite: the rules.
         key: which entry of the output holds the scores.
         starts_at_one: whether each score counts as 1.
+        title: what needs the graph to connect the target with the inputs, for messages.
     """
 
     model: Forward
     composite: Composite
     key: OutputKey
     starts_at_one: bool
+    title: str
 
     def ledgers(self, inputs: Inputs, target: Any, arguments: Sequence[Any]) -> list[Any]:
         """Return the ledger of each example; for several targets, a list of them.
@@ -51,14 +86,19 @@ class Accounting:
             one = slice(number, number + 1)
             example = Inputs(tuple(tensor[one] for tensor in inputs.tensors), inputs.is_tuple)
             given = map_batched(arguments, inputs.batch_size, itemgetter(one))
-            found.append(
-                self._of_example(example, _of_row(target, number, inputs.batch_size), given)
-            )
+            one_target = _of_row(target, number, inputs.batch_size)
+            of_one = self.of_example(example, one_target, given)
+            found.append(of_one.ledgers if of_one.several else of_one.ledgers[0])
         return found
 
-    def _of_example(
-        self, example: Inputs, target: Any, arguments: Sequence[Any]
-    ) -> Ledger | list[Ledger]:
+    def of_example(self, example: Inputs, target: Any, arguments: Sequence[Any]) -> Accounted:
+        """Run one example.
+
+        Raises:
+            DisconnectedError: as :meth:`ledgers`.
+            InputError: as :meth:`ledgers`.
+            TargetError: the output does not have one row for the example.
+        """
         book = LedgerBook(whole=True)
         reader = TargetReader(self.model, target)
         trace = Trace(
@@ -74,14 +114,23 @@ class Accounting:
         targets, several = each(target, output)
         with gradients():
             scores = [reader.read(trace, output, one) for one in targets]
+        require_rows(scores, example)
         self._demand_connection(trace, example, arguments, scores)
-        given = Captured(example.tensors, tuple(trace.input_edges))
-        factors = trace.factors(given, 0).values
-        ledgers = []
-        for score in scores:
-            found = trace.gradients(score, trace.input_edges, of_output=reader.reads_output)
-            ledgers.append(self._ledger(score.detach(), factors, found, book))
-        return ledgers if several else ledgers[0]
+        asked = Pass(self.composite)
+        calls = [trace.factors(call, 0) for call in calls_of(trace, example, asked)]
+        results, ledgers, unknown = list[PassResult](), list[Ledger](), list[str]()
+        for number, score in enumerate(scores):
+            found = trace.gradients(
+                score,
+                edges_of([calls]),
+                keep=number + 1 < len(scores),
+                of_output=reader.reads_output,
+            )
+            result = pass_results([asked], [calls], found, score.detach())[asked]
+            results.append(result)
+            ledgers.append(self._ledger(result, book))
+            unknown += trace.unknown
+        return Accounted(results, ledgers, several, trace.coverage, unknown)
 
     def _demand_connection(
         self, trace: Trace, example: Inputs, arguments: Sequence[Any], scores: Sequence[Tensor]
@@ -99,17 +148,12 @@ class Accounting:
         )
         form = tuple(range(len(example.tensors)))
         inputs = Captured(example.tensors, tuple(trace.input_edges), form)
-        check.demand("the ledger", "inputs", [inputs])
+        check.demand(self.title, "the inputs", [inputs])
 
-    def _ledger(
-        self,
-        score: Tensor,
-        factors: Sequence[Tensor],
-        found: Sequence[Tensor | None],
-        book: LedgerBook,
-    ) -> Ledger:
-        pairs = zip(factors, found, strict=True)
-        shares = [factor.detach() * grad for factor, grad in pairs if grad is not None]
+    def _ledger(self, result: PassResult, book: LedgerBook) -> Ledger:
+        score = result.scores
+        pairs = zip(result.values[0], result.gradients[0], strict=True)
+        shares = [factor * grad for factor, grad in pairs]
         if self.starts_at_one:
             refuse_zero(score, "start='one'", "use start='score'")
         unit = float(score) if self.starts_at_one else 1.0

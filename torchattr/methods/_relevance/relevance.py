@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.pytree import joined
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError, InputTypeError
-from torchattr.layers import Composite, RuleTable
+from torchattr.layers import Composite, Coverage, RuleTable, refuse_unknown
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
-from torchattr.methods._relevance.accounting import Accounting, refuse_zero
+from torchattr.methods._relevance.accounting import Accounted, Accounting, refuse_zero
 from torchattr.methods._relevance.composites import (
     FROZEN,
     CompositeChoice,
     RuleSettings,
     composite_of,
 )
+from torchattr.methods._relevance.ledger import Ledger
 from torchattr.methods.base import GradientAttribution
 
 Start = Literal["score", "one"]
 """What relevance begins with: the score itself, or 1 for each example."""
+
+
+@dataclass(frozen=True)
+class RelevanceAccount:
+    """The attribution of one example, and where the rest of its score went.
+
+    Attributes:
+        attribution: as `attribute` returns it.
+        ledgers: for each target.
+        several: whether there may be several targets, so that the attribution has a dimension for
+            them after the batch.
+        coverage: which operations ran, and which were rewritten.
+    """
+
+    attribution: Any
+    ledgers: list[Ledger]
+    several: bool
+    coverage: Coverage
 
 
 class RelevanceAttribution(GradientAttribution):
@@ -91,19 +114,68 @@ class RelevanceAttribution(GradientAttribution):
             return_ledger: also return a :class:`Ledger` for each example, or a list of them for
                 several targets. It runs the examples one by one.
         """
+        if return_ledger and as_inputs(inputs).batch_size == 1:
+            account = self.account(inputs, target, additional_forward_args)
+            return account.attribution, [account.ledgers if account.several else account.ledgers[0]]
         found = self._attribute(inputs, target, additional_forward_args)
         if not return_ledger:
             return found
         return found, self.ledgers(inputs, target, additional_forward_args)
 
+    def account(
+        self, inputs: Tensors, target: Target = None, additional_forward_args: Any = None
+    ) -> RelevanceAccount:
+        """Return the attribution of one example and where the rest of its score went.
+
+        Both from one run, so that the ledger costs little more than the attribution alone.
+
+        Args:
+            inputs: as for every method, see :class:`Attribution`, of one example.
+            target: as for every method.
+            additional_forward_args: as for every method.
+
+        Raises:
+            InputError: there are several examples.
+
+        >>> import torch, torchattr as ta
+        >>> account = ta.LRP(torch.nn.Linear(3, 2)).account(torch.ones(1, 3), target=1)
+        >>> account.attribution.shape, len(account.ledgers)
+        (torch.Size([1, 3]), 1)
+        """
+        given = as_inputs(inputs)
+        if given.batch_size != 1:
+            raise InputError(
+                f"inputs holds {given.batch_size} examples, but account runs only one; pass one,"
+                " or call attribute with return_ledger=True"
+            )
+        refuse_half(given)
+        found = self._run_accounted(given, target, as_arguments(additional_forward_args))
+        found.coverage.demand(self.table, self.title, strict=self.strict)
+        if found.unknown:
+            refuse_unknown(found.unknown, strict=self.strict)
+        parts = [self.combine(given, [result]) for result in found.results]
+        whole = joined(parts, partial(torch.stack, dim=1)) if found.several else parts[0]
+        return RelevanceAccount(whole, found.ledgers, found.several, found.coverage)
+
+    def _run_accounted(self, given: Inputs, target: Any, arguments: Sequence[Any]) -> Accounted:
+        try:
+            return self._accounting(self.title).of_example(given, target, arguments)
+        except RuntimeError as error:
+            raise_if_lost(error)
+            raise
+
     def ledgers(
         self, inputs: Tensors, target: Target = None, additional_forward_args: Any = None
     ) -> list[Any]:
         """Return where the score of each example went, as a :class:`Ledger`."""
-        accounting = Accounting(self.model, self.composite, self.output, self.start == "one")
         given = as_inputs(inputs)
         refuse_half(given)
-        return accounting.ledgers(given, target, as_arguments(additional_forward_args))
+        arguments = as_arguments(additional_forward_args)
+        return self._accounting("the ledger").ledgers(given, target, arguments)
+
+    def _accounting(self, title: str) -> Accounting:
+        of_one = self.start == "one"
+        return Accounting(self.model, self.composite, self.output, of_one, title)
 
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from torchattr.core.stepping import step
+from torchattr.core.targets import Classes
 from torchattr.errors import InputTypeError
 from torchattr.methods import Attribution, RelevanceAttribution, takes
 from torchattr.show import as_floats, title_of
@@ -27,14 +28,10 @@ def run_method(scene: Scene, entry: MethodEntry, values: dict[str, Any]) -> tupl
     made, called = entry.read(values)
     method = _build(scene, entry, made)
     own = scene.reader.activation(scene.answer)
-    explanation = scene.explain(method, entry.form.call_options(called, scene.inputs, own))
-    result = next(iter(explanation.attributions.values()))
-    parts = [
-        *_maps(entry.name, result),
-        *_ledger(entry, method, scene),
-        *_own_panel(method, result, scene),
-    ]
-    return parts, "; ".join(explanation.notes.values())
+    options = entry.form.call_options(called, scene.inputs, own)
+    result, ledger, note = _explained(entry, method, options, scene)
+    parts = [*_maps(entry.name, result), *ledger, *_own_panel(method, result, scene)]
+    return parts, note
 
 
 def run_panel(scene: Scene, entry: PanelEntry, values: dict[str, Any]) -> list[Part]:
@@ -80,12 +77,16 @@ def _style(name: str, values: np.ndarray) -> Any:
     return HEAT if style is COLOR and len(values) not in (1, 3) else style
 
 
-def _ledger(entry: MethodEntry, method: Attribution, scene: Scene) -> Iterator[Part]:
-    """Yield where the score went, if the map is what reached the inputs of it."""
+def _explained(
+    entry: MethodEntry, method: Attribution, options: Mapping[str, Any], scene: Scene
+) -> tuple[Any, Sequence[Part], str]:
+    """Return the result of a method, where the score went if it says so, and a note."""
     if isinstance(method, RelevanceAttribution) and entry.returns_ledger:
-        step()
-        (ledger,) = method.ledgers(scene.inputs, scene.chosen)
-        yield LedgerCard(ledger, f"{title_of(entry.name)}: where the score went")
+        account = method.account(scene.inputs, Classes(scene.asked.targets))
+        card = LedgerCard(account.ledgers[0], f"{title_of(entry.name)}: where the score went")
+        return account.attribution, [card], account.coverage.describe(method.table)
+    explanation = scene.explain(method, options)
+    return next(iter(explanation.attributions.values())), (), "; ".join(explanation.notes.values())
 
 
 def _own_panel(method: Attribution, result: Any, scene: Scene) -> list[Part]:

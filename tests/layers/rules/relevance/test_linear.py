@@ -28,8 +28,6 @@ from torchattr.layers.rules.relevance.linear import (
     RelevanceRule,
     ZMinus,
     ZPlus,
-    dead_free_quotient,
-    stabilised,
 )
 from torchattr.layers.rules.relevance.terminal import Flat, WSquare, ZBox
 
@@ -314,16 +312,6 @@ def test_channels_last_and_transposed_memory_change_nothing() -> None:
         assert_same(found, expected, 1e-12)
         turned = x.transpose(2, 3).contiguous().transpose(2, 3)
         assert_same(relevance_of(layer, turned, g, {"conv": own}, **places), expected, 1e-12)
-
-
-def test_stabilised_keeps_the_sign_and_that_of_zero_is_positive() -> None:
-    values = torch.tensor([2.0, -2.0, 0.0, -0.0])
-    assert stabilised(values, 0.5).tolist() == [2.5, -2.5, 0.5, 0.5]
-
-
-def test_quotients_over_nothing_are_zero() -> None:
-    above, below = torch.tensor([1.0, 0.0, 3.0]), torch.tensor([0.0, 0.0, 2.0])
-    assert dead_free_quotient(above, below).tolist() == [0.0, 0.0, 1.5]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.layers.ledger import share_of_each
 from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.rules.conv import conv_backward
 from torchattr.layers.rules.norm import scale_of
@@ -57,6 +58,11 @@ class AffineLayer:
         if self.call.operation.name == "linear":
             return bias
         return bias.view(-1, *(1,) * (self.weight.dim() - 2))
+
+
+def share_of_bias(call: Call, bias: Tensor, signal: Tensor) -> Tensor:
+    """Return the relevance of a bias of a call's layer, given the gradient of its output."""
+    return share_of_each(bias, signal, 1 - call.weight.dim())
 
 
 def affine_backward(call: Call, signal: Tensor, weight: Tensor) -> Tensor:

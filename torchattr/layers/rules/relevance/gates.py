@@ -15,7 +15,7 @@ from torch import Tensor
 
 from torchattr.core.torch_private import is_mapped
 from torchattr.kernels import Order, from_order
-from torchattr.layers.ledger import Reason
+from torchattr.layers.ledger import Reason, total
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_kind_rule, register_rule
 from torchattr.layers.rule import LayerRule, batchable
@@ -46,7 +46,7 @@ class Secant(LayerRule):
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         rest = saved[1:]
-        return {"constant": (grad * rest[0]).double().sum()} if rest else {}
+        return {"constant": total(grad * rest[0])} if rest else {}
 
 
 def _at_zero(slope: Tensor, x: Tensor, secant: Tensor) -> Tensor:

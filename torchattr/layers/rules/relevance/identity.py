@@ -19,8 +19,8 @@ from torchattr.layers.operations.operation import Call, wide
 from torchattr.layers.registry import register_kind_rule, register_rule
 from torchattr.layers.rule import LayerRule, batchable
 from torchattr.layers.rules.attention_scores import Operands, signals_of
-from torchattr.layers.rules.relevance.linear import dead_free_quotient
 from torchattr.layers.rules.relevance.products import AttentionHalves
+from torchattr.layers.rules.relevance.terms import dead_free_quotient
 
 
 @register_kind_rule("norm", "pass")

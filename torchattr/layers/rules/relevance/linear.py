@@ -23,8 +23,7 @@ Bach et al. 2015 (10.1371/journal.pone.0130140), Montavon et al. 2017 (1512.0247
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from math import isfinite
 from typing import Any, ClassVar
@@ -38,8 +37,13 @@ from torchattr.layers.ledger import Reason
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
-from torchattr.layers.rules.relevance.affine import AffineLayer, affine_backward
+from torchattr.layers.rules.relevance.affine import (
+    AffineLayer,
+    affine_backward,
+    share_of_bias,
+)
 from torchattr.layers.rules.relevance.inputs import input_of, kept_input
+from torchattr.layers.rules.relevance.terms import Flow, Passage, Term, Weights
 
 
 def checked_parameter(value: Any, name: str) -> float:
@@ -58,59 +62,6 @@ def checked_parameter(value: Any, name: str) -> float:
             needed = f"be at most {largest:.1e}" if isfinite(value) else "be finite"
         raise RuleError(f"{name} must {needed}, got {value}")
     return float(value)
-
-
-def stabilised(values: Tensor, epsilon: float) -> Tensor:
-    """Return `z + ε · sign(z)`, where the sign of 0 is positive."""
-    return torch.where(values < 0, values - epsilon, values + epsilon)
-
-
-def dead_free_quotient(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Return a quotient that is 0 where the denominator is."""
-    return torch.where(denominator == 0, 0, numerator / denominator)
-
-
-def stabilised_quotient(numerator: Tensor, denominator: Tensor, epsilon: float) -> Tensor:
-    """Return a quotient over a stabilised denominator, 0 where that is 0 before.
-
-    The same as the two functions above in half the passes over memory; for constants of a forward.
-    """
-    # The sign of a zero does not matter.
-    result = torch.copysign(denominator.new_full((), epsilon), denominator).add_(denominator)
-    torch.div(numerator, result, out=result)
-    return result.masked_fill_(denominator == 0, 0)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a term goes back through: the weights of positive and of negative inputs."""
-
-    positive: Tensor
-    negative: Tensor
-
-    @classmethod
-    def of(cls, layer: AffineLayer, positive: Tensor, negative: Callable[[], Tensor]) -> Weights:
-        """Return weights of which those of negative inputs are computed only if there are any."""
-        return cls(positive, positive if layer.call.place.nonnegative else negative())
-
-
-@dataclass(frozen=True)
-class Term:
-    """One quotient of a rule.
-
-    Attributes:
-        denominator: what the relevance of each output is divided by, before it is stabilised.
-        bias: the part of the denominator that no input has a share in; `None` without one.
-        factor: a number or mask that multiplies the relevance; `None` for 1.
-    """
-
-    denominator: Tensor
-    bias: Tensor | None = None
-    factor: Tensor | float | None = None
-
-    def weighted(self, relevance: Tensor) -> Tensor:
-        """Return the relevance that this term distributes."""
-        return relevance if self.factor is None else relevance * self.factor
 
 
 class RelevanceRule(LayerRule):
@@ -152,54 +103,35 @@ class RelevanceRule(LayerRule):
         """
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        x = input_of(call, *saved)
-        call.place.hand_down(lambda: x)
-        constants = call.place.remembered(lambda: self._constants(call, x), call.weight)
+        passage = call.place.arrival.passage or self._passage(call, grad, *saved)
+        call.place.hand_down(lambda: passage.x)
         found = [
-            self._back(call, x, grad * gate, Weights(*pair))
-            for gate, *pair in zip(constants[::3], constants[1::3], constants[2::3], strict=True)
+            self._back(call, passage.x, signal, Weights(flow.positive, flow.negative))
+            for flow, signal in zip(passage.flows, passage.signals, strict=True)
         ]
         call.place.leave()
         return sum(found[1:], found[0])
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
+        passage = self._passage(call, grad, *saved, noted=True)
+        call.place.arrive(passage=passage)
+        return passage.kept(call, grad)
+
+    def _passage(self, call: Call, grad: Tensor, *saved: Tensor, noted: bool = False) -> Passage:
+        """Return the passage of a gradient; `noted` with what the ledger needs."""
         x = input_of(call, *saved)
-        layer = AffineLayer.of(call)
-        z = output_of(layer, x)
-        relevance = (z * grad).double()
-        kept: dict[Reason, Tensor] = {}
-        for term in self.terms(layer, self.weights(layer), x, z):
-            for reason, amount in self._kept(layer, term, term.weighted(relevance)).items():
-                kept[reason] = amount + kept.get(reason, 0)
-        return kept
+        constants = call.place.remembered(lambda: self._constants(call, x, noted), call.weight)
+        flows = Flow.each_of(constants)
+        return Passage(x, flows, [grad * flow.gate for flow in flows])
 
-    def _kept(self, layer: AffineLayer, term: Term, relevance: Tensor) -> Mapping[Reason, Tensor]:
-        """Return what one term does not send back."""
-        denominator = term.denominator.double()
-        quotient = dead_free_quotient(relevance, stabilised(denominator, self.epsilon))
-        damped = torch.where(denominator == 0, 0, relevance - quotient * denominator)
-        kept: dict[Reason, Tensor] = {
-            "stabiliser": damped.sum(),
-            "dead": torch.where(denominator == 0, relevance, 0).sum(),
-        }
-        if term.bias is not None:
-            kept["bias"] = (quotient * layer.along_outputs(term.bias)).sum()
-        return kept
-
-    def _constants(self, call: Call, x: Tensor) -> list[Tensor]:
-        """Return three tensors for each term, whatever the signal.
-
-        They are what the gradient of the output is multiplied by, and the weights that it goes back
-        through, of positive and of negative inputs.
-        """
+    def _constants(self, call: Call, x: Tensor, noted: bool) -> list[Tensor]:
+        """Return the flow of each term, as tensors one after the other."""
         layer = AffineLayer.of(call)
         weights = self.weights(layer)
         z = output_of(layer, x)
-        constants: list[Tensor] = []
-        for own, term in zip(weights, self.terms(layer, weights, x, z), strict=True):
-            gate = stabilised_quotient(term.weighted(z), term.denominator, self.epsilon)
-            constants += [gate, own.positive, own.negative]
-        return constants
+        terms = zip(weights, self.terms(layer, weights, x, z), strict=True)
+        flows = (Flow.of(own, term, z, self.epsilon, noted) for own, term in terms)
+        return [tensor for flow in flows for tensor in flow]
 
     def _back(self, call: Call, x: Tensor, signal: Tensor, weights: Weights) -> Tensor:
         positive = affine_backward(call, signal, weights.positive)
@@ -380,4 +312,4 @@ class Zero(LayerRule):
         if call.bias is None:
             return {}
         layer = AffineLayer.of(call)
-        return {"bias": (grad * layer.along_outputs(layer.bias)).double().sum()}
+        return {"bias": share_of_bias(call, layer.bias, grad)}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchattr.kernels import along_channels
-from torchattr.layers.ledger import Reason
+from torchattr.layers.ledger import Reason, share_of_each, total
 from torchattr.layers.operations.operation import Call, in_dtype
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
@@ -27,7 +27,7 @@ class BatchNormRelevance(BatchNormGradient):
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         shift = -call.running_mean * scale_of(call)
-        return _shares(grad, shift if call.bias is None else shift + call.bias)
+        return _shared(grad, shift if call.bias is None else shift + call.bias)
 
 
 class FrozenNorm(LayerRule):
@@ -43,7 +43,7 @@ class FrozenNorm(LayerRule):
         if bias is None:
             return {}
         normalized = call.arguments.get("normalized_shape")
-        return _shares(grad, bias) if normalized is None else _shared(grad * bias)
+        return _shared(grad, bias) if normalized is None else {"bias": total(grad * bias)}
 
     @abstractmethod
     def scale(self, call: Call, x: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class InstanceNormFrozen(GroupNormFrozen):
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         if saved:
             return super().absorbed(call, grad, *saved)
-        return _shared(grad * call.compute(grad.new_zeros(call.shape)))
+        return {"bias": total(grad * call.compute(grad.new_zeros(call.shape)))}
 
 
 @register_rule("normalize", "frozen")
@@ -141,13 +141,9 @@ def _reciprocal_deviation(x: Tensor, shape: Sequence[int], eps: float) -> Tensor
     return torch.native_layer_norm(x, list(shape), None, None, eps)[2]
 
 
-def _shares(grad: Tensor, bias: Tensor) -> Mapping[Reason, Tensor]:
+def _shared(grad: Tensor, bias: Tensor) -> Mapping[Reason, Tensor]:
     """Return the share of a bias of each channel."""
-    return _shared(grad * along_channels(bias, grad))
-
-
-def _shared(relevance: Tensor) -> Mapping[Reason, Tensor]:
-    return {"bias": relevance.double().sum()}
+    return {"bias": share_of_each(bias, grad, 1)}
 
 
 def _last(count: int) -> tuple[int, ...]:

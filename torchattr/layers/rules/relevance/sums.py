@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from torchattr.layers.ledger import Reason, relevance_of
+from torchattr.layers.ledger import Reason, relevance_of, total
 from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import LayerRule, batchable
-from torchattr.layers.rules.relevance.linear import stabilised_quotient
+from torchattr.layers.rules.relevance.terms import stabilised_quotient
 
 
 class _Joined(LayerRule):
@@ -91,7 +91,7 @@ class SplitOfRelevance(Split):
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         parts = enumerate(_split(call, grad))
-        kept = [part.double().sum() for k, part in parts if not call.place.is_dependent(k)]
+        kept = [total(part) for k, part in parts if not call.place.is_dependent(k)]
         return {"constant": torch.stack(kept).sum()} if kept else {}
 
 
@@ -123,4 +123,4 @@ class StabilisedSum(LayerRule):
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
         y, *_ = saved
         gate = stabilised_quotient(y, y, self.epsilon)
-        return {"stabiliser": (grad * (1 - gate) * y).double().sum()}
+        return {"stabiliser": total(grad * (1 - gate) * y)}

@@ -27,7 +27,8 @@ from torchattr.layers.operations.operation import Call
 from torchattr.layers.registry import register_rule
 from torchattr.layers.rule import batchable
 from torchattr.layers.rules.relevance.affine import AffineLayer, affine_backward
-from torchattr.layers.rules.relevance.linear import RelevanceRule, Term, Weights
+from torchattr.layers.rules.relevance.linear import RelevanceRule
+from torchattr.layers.rules.relevance.terms import Term, Weights
 
 
 class TerminalRule(RelevanceRule):
