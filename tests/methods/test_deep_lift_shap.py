@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from helpers import assert_same, noise, refused, seeded
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import torchattr as ta
 from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
@@ -124,3 +127,110 @@ def test_bad_input() -> None:
         method.attribute(X, B, 1, internal_batch_size=0)
     with refused(OutputError, "one row"):
         ta.DeepLiftShap(lambda x: MODEL(x).sum(0, keepdim=True)).attribute(X, B, 1)
+
+
+class Peak(TorchDispatchMode):
+    """The most bytes of storages that operations allocated and that were alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+        self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {one.untyped_storage()._cdata for one in args if isinstance(one, Tensor)}
+        if func is torch.ops.aten.equal.default:
+            # Instead of a tensor that was made of a number, a mode is given the number.
+            args = [torch.tensor(one) if isinstance(one, float) else one for one in args]
+        output = func(*args, **(kwargs or {}))
+        for one in output if isinstance(output, (tuple, list)) else (output,):
+            if isinstance(one, Tensor) and one.untyped_storage()._cdata not in given:
+                storage = one.untyped_storage()
+                self._live[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self._live = {key: held for key, held in self._live.items() if not held[0].expired()}
+        self.bytes = max(self.bytes, sum(size for _, size in self._live.values()))
+        return output
+
+
+class Block(nn.Module):
+    """Attention and what follows it in a transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(96)
+        self.attention = nn.MultiheadAttention(96, 2, batch_first=True)
+        self.after = nn.Sequential(
+            nn.LayerNorm(96), nn.Linear(96, 384), nn.GELU(), nn.Linear(384, 96)
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        normed = self.norm(tokens)
+        tokens = tokens + self.attention(normed, normed, normed, need_weights=False)[0]
+        result: Tensor = tokens + self.after(tokens)
+        return result
+
+
+class Attentive(nn.Module):
+    """A transformer with fewer tokens than channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(Block() for _ in range(6)))
+        self.out = nn.Linear(96, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.out(self.blocks(x.flatten(2).transpose(1, 2)).mean(1))
+        return scores
+
+
+def convolutions(inplace: bool, *, normed: bool) -> nn.Module:
+    layers: list[nn.Module] = []
+    for channels in (32, 32, 64, 64):
+        layers += [nn.LazyConv2d(channels, 3, padding=1)]
+        layers += [nn.BatchNorm2d(channels)] if normed else []
+        layers += [nn.ReLU(inplace)]
+    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(3))
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "rectified": lambda: convolutions(False, normed=False),
+    "rectified in place": lambda: convolutions(True, normed=False),
+    "normed": lambda: convolutions(False, normed=True),
+    "normed, in place": lambda: convolutions(True, normed=True),
+    "attention": Attentive,
+}
+
+
+def of_torchvision(name: str, size: int) -> nn.Module:
+    models = pytest.importorskip("torchvision").models
+    return getattr(models, name)(**({"image_size": size} if "vit" in name else {}))
+
+
+def assert_estimated(model: nn.Module, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that what a pair is estimated to need is what it needs, to a third."""
+    asked: list[int] = []
+
+    def spy(needed: int, *args: Any) -> int:
+        asked.append(needed)
+        return 3
+
+    channels = 96 if isinstance(model, Attentive) else 3
+    x, rows = (noise(n, channels, size, size, seed=n, dtype=torch.float32) for n in (1, 3))
+    model(x)  # Lazy layers get their shapes.
+    monkeypatch.setattr("torchattr.methods.deep_lift_shap.fitting", spy)
+    with Peak() as peak:
+        ta.DeepLiftShap(model.eval()).attribute(x, rows, 1)
+    assert 0.75 <= 3 * asked[0] / peak.bytes <= 1.34
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_memory_of_a_pair_is_what_it_is_estimated(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_estimated(seeded(NETWORKS[name]), 8, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vgg16", "resnet18", "resnet50", "vit_b_16"])
+def test_memory_of_a_pair_of_known_networks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_estimated(seeded(lambda: of_torchvision(name, 112)), 112, monkeypatch)

@@ -63,6 +63,7 @@ from torchattr.layers.registry import RuleTable as RuleTable
 from torchattr.layers.registry import register_rule as register_rule
 from torchattr.layers.registry import registered_rules as registered_rules
 from torchattr.layers.registry import rule_table as rule_table
+from torchattr.layers.rescaling import ComparedInputs as ComparedInputs
 from torchattr.layers.rescaling import ReferenceRun as ReferenceRun
 from torchattr.layers.rule import LayerRule as LayerRule
 from torchattr.layers.rules import (

@@ -145,7 +145,7 @@ class RuleMode(TorchFunctionMode):
         """Return a call as a requested operation, unless another one that rules can serve."""
         if parsed is not None:
             call = parsed[0]
-            if not _only_refused(call) and not self._has_computed_arguments(call, is_transformed()):
+            if not only_refused(call) and not self._has_computed_arguments(call, is_transformed()):
                 return parsed
         return parse_requested(func, args, kwargs, self._on_request) or parsed
 
@@ -155,7 +155,7 @@ class RuleMode(TorchFunctionMode):
         """Whether a call has no rule of its own, and depends on the inputs."""
         if (
             parsed is not None
-            and not _only_refused(parsed[0])
+            and not only_refused(parsed[0])
             and not self._has_computed_arguments(parsed[0], is_transformed())
         ):
             return False
@@ -312,7 +312,7 @@ def _saving(table: RuleTable, operation: str, module: str) -> LayerRule | None:
     return table.get(operation)
 
 
-def _only_refused(call: Call) -> bool:
+def only_refused(call: Call) -> bool:
     """Whether a call is known only so that its dropout can be refused."""
     return call.operation.kind == "dropout"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +12,8 @@ from torchattr.layers.capture import TapPoint
 from torchattr.layers.composite import CheckedTable
 from torchattr.layers.guards import RandomState
 from torchattr.layers.linearity import demand_same_maps
+from torchattr.layers.mode import only_refused
+from torchattr.layers.operations.parsers import parse_call, parse_requested
 from torchattr.layers.reference import Recorder, Reference, Tolerance
 from torchattr.layers.registry import RuleTable, registered_rules
 from torchattr.layers.row_by_row import demand_row_by_row, treats_rows_alone
@@ -19,6 +21,23 @@ from torchattr.layers.rule import LayerRule
 from torchattr.layers.trace import Trace
 
 RESCALE = "rescale"
+
+
+class ComparedInputs:
+    """Tells what a run of the reference keeps of a call: the inputs of one that a rule compares."""
+
+    def __init__(self) -> None:
+        self._names = {name for name, kind in registered_rules() if kind == RESCALE}
+
+    def __call__(
+        self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Sequence[Tensor]:
+        parsed = parse_call(function, args, kwargs)
+        if parsed is None or only_refused(parsed[0]):
+            parsed = parse_requested(function, args, kwargs, self._names)
+        if parsed is None or parsed[0].operation.name not in self._names:
+            return ()
+        return parsed[1]
 
 
 class ReferenceRun:

@@ -14,12 +14,13 @@ from torchattr.core.pytree import joined, tensors_of, with_tensors
 from torchattr.core.targets import Several, Target
 from torchattr.core.types import Tensors, TensorsT
 from torchattr.errors import LayerError, ShapeError
+from torchattr.layers import ComparedInputs
 from torchattr.methods._gradient.attributed import Attributed, AttributedInputs
 from torchattr.methods._gradient.baselines import BaselineDistribution, BaselineRows
 from torchattr.methods._gradient.comparison import Comparison
 from torchattr.methods._perturbation.batch_repeat import Copies, repeat_rows
 from torchattr.methods._perturbation.checked import checked_count
-from torchattr.methods._perturbation.memory_budget import fitting, in_batches
+from torchattr.methods._perturbation.memory_budget import Footprint, fitting, in_batches
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
 from torchattr.methods.deep_lift import CustomAttribution, RescaleAttribution, unless_unfit
 from torchattr.methods.registry import register_method
@@ -46,7 +47,13 @@ class AveragedRescaleAttribution(RescaleAttribution):
         if internal_batch_size is not None:
             checked_count(internal_batch_size, "internal_batch_size", expected="an int or None")
         scores = TargetScores(
-            self.model, inputs, target, arguments, self.output, taps=list(of.taps.values())
+            self.model,
+            inputs,
+            target,
+            arguments,
+            self.output,
+            taps=list(of.taps.values()),
+            footprint=Footprint(ComparedInputs()),
         )
         pairs = _Pairs(self, inputs, rows, scores, custom, of)
         found, delta = pairs.averaged(internal_batch_size)

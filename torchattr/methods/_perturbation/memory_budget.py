@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from torchattr.incremental import run_by
 from torchattr.layers import OPENED, enter_mode, modules_behind
 
 T = TypeVar("T")
+Keeps: TypeAlias = Callable[[Any, Sequence[Any], Mapping[str, Any]], Sequence[Tensor]]
 
 # On a CPU more rows at once are no faster, but leave the caches.
 CPU_ROWS = 64
@@ -39,15 +40,21 @@ class Footprint(TorchFunctionMode):
 
     What an operation writes over or only views is counted once: memory counts, not tensors.
 
+    Args:
+        keeps: returns what a method keeps of a call of a function, given its arguments.
+
     Attributes:
         total: bytes of all of them together.
         largest: bytes of the largest.
         elements: number of elements of the one that has most.
         peak: maximum bytes of all that were alive at the same time.
+        kept: bytes of what the method keeps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: Keeps = lambda function, args, kwargs: ()) -> None:
         super().__init__()
+        self._keeps = keeps
+        self.kept = 0
         self.total = 0
         self.largest = 0
         self.elements = 0
@@ -60,6 +67,10 @@ class Footprint(TorchFunctionMode):
             return undoing(partial(self._run_opened, func, args, kwargs))
         # What shares its memory with an argument, such as a parameter, is not allocated.
         given = set(map(_storage_id, tensors_of((args, kwargs))))
+        with DisableTorchFunction():
+            self.kept += sum(
+                one.numel() * one.element_size() for one in self._keeps(func, args, kwargs)
+            )
         result = func(*args, **kwargs)
         for value in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(value, Tensor) and _storage_id(value) not in given:
@@ -117,8 +128,12 @@ class Footprint(TorchFunctionMode):
 
     @property
     def bytes_of_comparison(self) -> int:
-        """The same for two forwards, both of which are kept, and one backward."""
-        return self.total + self.bytes_with_graph
+        """An estimate for two forwards of which a method keeps its part, and one backward.
+
+        The matrices of attention are made again in it, one layer's at a time: they count as some of
+        the few gradients, so that this is too low where there are far more tokens than channels.
+        """
+        return 2 * self.kept + 4 * self.largest
 
 
 def _storage_id(tensor: Tensor) -> int | None:

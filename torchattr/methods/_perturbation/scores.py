@@ -52,6 +52,7 @@ class TargetScores:
         through: returns the model to run for that forward instead of this one, such as one that
             records a tape.
         taps: tap points whose values every forward records.
+        footprint: records the memory of that forward.
 
     Attributes:
         trace: the forward of the clean batch.
@@ -76,6 +77,7 @@ class TargetScores:
         *,
         through: Callable[[Forward], Forward] | None = None,
         taps: Sequence[TapPoint] = (),
+        footprint: Footprint | None = None,
     ) -> None:
         self.model, self.arguments = model, arguments
         self.batch = inputs.batch_size
@@ -85,7 +87,7 @@ class TargetScores:
         self._then: Callable[[Tensor], Tensor] | None = None
         self._reader = TargetReader(model, target)
         self._taps = list(dict.fromkeys([*taps, *self._reader.taps]))
-        self.footprint = Footprint()
+        self.footprint = footprint or Footprint()
         for tensor in inputs.tensors:
             self.footprint.note(tensor)
         noted = self.footprint.around(through(model) if through else model)
