@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,16 @@ def listening(listener: Listener) -> Iterator[None]:
         undo.later(partial(_listener.set, _listener.get()), of_thread=True)
         _listener.set(listener)
         yield
+
+
+def unheard() -> AbstractContextManager[None]:
+    """Drop the warnings raised within the block, in this thread only.
+
+    >>> from torchattr.errors import LayerChoiceWarning
+    >>> with unheard():
+    ...     warn("a layer was chosen", LayerChoiceWarning)
+    """
+    return listening(lambda warning: None)
 
 
 def warn(message: str, category: type[TorchattrWarning], hint: Hint | None = None) -> None:

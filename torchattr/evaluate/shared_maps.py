@@ -14,7 +14,7 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.stepping import step
 from torchattr.core.targets import bundle
 from torchattr.core.types import Layers, OutputKey
-from torchattr.core.warn import listening
+from torchattr.core.warn import unheard
 from torchattr.errors import InputError, InputTypeError, Message, ShapeError, TorchattrError
 from torchattr.evaluate.batch_parts import (
     can_be_cut,
@@ -119,7 +119,7 @@ class Question:
                 to be broken.
         """
         step()
-        with listening(lambda warning: None) if quiet else nullcontext():
+        with unheard() if quiet else nullcontext():
             return explain(
                 model,
                 self.inputs,
@@ -351,7 +351,7 @@ def _fitting(question: Question, model: Any) -> Question:
     for method in _each(methods):
         options = methods.get(method, {}) if isinstance(methods, Mapping) else {}
         try:
-            with listening(lambda warning: None):
+            with unheard():
                 replace(first, methods={method: options}).planes(model)
             fitting[method] = options
         except TorchattrError as error:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from torchattr.core.outputs import activated_by
 from torchattr.core.types import Activation
-from torchattr.core.warn import listening
+from torchattr.core.warn import unheard
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.layers import Trace
 from torchattr.quantus.explained import Explained, as_tensor
@@ -210,7 +210,7 @@ class Metric(ABC):
         found: list[Any] = []
         with ExitStack() as stack:
             if self.options["disable_warnings"]:
-                stack.enter_context(listening(lambda warning: None))
+                stack.enter_context(unheard())
             for part in [batch] if self.whole else batch.parts(batch_size):
                 scores = self.scores(part)
                 found.extend(scores.tolist() if isinstance(scores, Tensor) else scores)

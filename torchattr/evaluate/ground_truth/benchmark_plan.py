@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from torchattr.core.warn import listening
+from torchattr.core.warn import unheard
 from torchattr.errors import InputError
 from torchattr.evaluate.ground_truth.asked_methods import AskedMethod, Methods, asked_methods
 from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
@@ -177,7 +177,8 @@ class BenchmarkPlan:
         measurable = maps.masked_fill(~finite[..., None, None], 0.0)
         found = []
         for metric in self.metrics:
-            with listening(_ignore), shown_step(bar, metric.name):
+            # Where a metric is undefined, it is NaN, and counted in the intervals.
+            with unheard(), shown_step(bar, metric.name):
                 values = metric.measure(batch, measurable).double()
             found.append(values.masked_fill(~finite.to(values.device), torch.nan).T.cpu())
         return torch.stack(found, -1)
@@ -185,7 +186,3 @@ class BenchmarkPlan:
     @property
     def _fitting(self) -> FittingMethods:
         return FittingMethods(self.methods)
-
-
-def _ignore(_: Warning) -> None:
-    """Ignore where a metric is undefined: it is NaN there, and counted in the intervals."""

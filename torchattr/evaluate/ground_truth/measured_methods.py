@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 from torchattr.core.targets import bundle
-from torchattr.core.warn import listening
+from torchattr.core.warn import unheard
 from torchattr.errors import InputError, TorchattrError
 from torchattr.evaluate.ground_truth.asked_methods import AskedMethod
 from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
@@ -179,7 +179,8 @@ def explanation_of(
     targets: Any = pictures.targets
     if targets.dim() == 2:
         targets = bundle(targets.T.tolist())
-    with listening(_ignore):
+    # The table says what methods are worth.
+    with unheard():
         return explain(pictures.model, pictures.inputs, made, targets)
 
 
@@ -190,7 +191,3 @@ def _explained(
     explained = explanation_of(pictures, methods, briefly=briefly)
     named = zip((method.name for method in methods), explained, strict=True)
     return {name: explained[key].detach().flatten(0, 1) for name, key in named}
-
-
-def _ignore(_: Warning) -> None:
-    """Ignore what methods warn of: the table says what they are worth."""
