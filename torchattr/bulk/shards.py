@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,10 @@ class Shards:
     def positions(self, shard: int) -> range:
         """Return the positions of the ids of a shard."""
         return range(shard * self.size, min((shard + 1) * self.size, self.ids))
+
+    def count(self, shards: Iterable[int]) -> int:
+        """Return the number of ids in some of the shards."""
+        return sum(len(self.positions(shard)) for shard in shards)
 
     def of(self, position: int) -> int:
         """Return the shard of a position."""

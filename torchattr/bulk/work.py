@@ -150,10 +150,7 @@ class _Count:
     def __post_init__(self) -> None:
         store, taking = self.work.store, self.work.taking
         self._in_all = self._at_start = self._scanned()
-        self._of = sum(
-            len(store.shards.positions(one))
-            for one in taking.due(store.shards, store.tables.done())
-        )
+        self._of = store.shards.count(taking.due(store.shards, store.tables.done()))
         self._next_scan = self.started + _SCAN_SECONDS
 
     def add(self, pictures: int) -> None:
@@ -174,8 +171,8 @@ class _Count:
         self.work.watch(RunProgress(self.done, self._of, in_all, total, seconds, since, is_over))
 
     def _scanned(self) -> int:
-        shards = self.work.store.shards
-        return sum(len(shards.positions(shard)) for shard in self.work.store.tables.done())
+        store = self.work.store
+        return store.shards.count(store.tables.done())
 
 
 def _set_threads(later: Callable[[Callable[[], object]], object], threads: int | None) -> None:
