@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -158,17 +159,16 @@ def benchmark(
                 "--backend": None if backend == "auto" else backend,
             },
         )
-        if kind == DATA:
+        if data is not None and boxes is not None:
             out = out or options.OUT
             html = html or str(Path(out) / PAGE)
-        where = Destinations(out, overwrite, logdir, html, f"torchattr benchmark: {kind}")
-        if data is not None and boxes is not None:
             which = ModelSpec(
                 model or "lite0", weights, device, backend, trust, options.meaning_of(scores)
             )
-            job = _on_data(data, boxes, which, method, metric, Path(out or options.OUT))
+            job = _on_data(data, boxes, which, method, metric, Path(out))
         else:
             job = _on_bundled(kind, model, n, seed, method, metric, plant)
+        where = Destinations(out, overwrite, logdir, html, f"torchattr benchmark: {kind}")
         from torchattr.kernels import backend as running_on
 
         with running_on(backend):
@@ -283,20 +283,21 @@ def _on_data(
     source = AnnotatedPictures(data, boxes)
     plan = BenchmarkPlan.of(methods or None, metrics or None)
     loaded = which.load()
-    begun: list[DataBenchmark] = []
 
-    def measure() -> Benchmark:
-        begun.append(
-            DataBenchmark.begin(
-                *(loaded, source, plan, out),
-                weights=which.weights,
-                only_shared=not methods,
-                show_progress=True,
-            )
+    @cache
+    def begun() -> DataBenchmark:
+        return DataBenchmark.begin(
+            *(loaded, source, plan, out),
+            weights=which.weights,
+            only_shared=not methods,
+            show_progress=True,
         )
-        return begun[0].run(show_progress=True)
 
-    return _Job(Benchmark.ENTRIES, measure, lambda found: panel_entries(begun[0], found))
+    return _Job(
+        Benchmark.ENTRIES,
+        lambda: begun().run(show_progress=True),
+        lambda found: panel_entries(begun(), found),
+    )
 
 
 def _run(kind: str, job: _Job, where: Destinations, as_json: bool) -> int:

@@ -109,9 +109,10 @@ def _jobs(
         grids = LayerGridsJob(loaded, modules, ("grad_cam",), targets, {}, output, **drawn)
         jobs.append(grids)
     if layers := settings.layers or tuple(_some_layers(loaded, 3)):
-        back = BackProjectionsJob(loaded, layers, f"top{top}", rules=rules, crop=True, **drawn)
-        jobs.append(ActivationsJob(loaded, layers, (), top, **drawn))
-        jobs.append(replace(back, skip_refused=True))
+        back = BackProjectionsJob(
+            *(loaded, layers, f"top{top}"), rules=rules, crop=True, skip_refused=True, **drawn
+        )
+        jobs += [ActivationsJob(loaded, layers, (), top, **drawn), back]
     return [*jobs, SummaryJob(loaded, depth=2, **drawn)]
 
 

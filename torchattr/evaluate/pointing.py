@@ -97,7 +97,7 @@ def pointing_game(
     hits = dict.fromkeys(named, 0)
     counts = dict.fromkeys(named, 0)
     for number, (values, box, label) in enumerate(zip(maps, boxes, named, strict=True)):
-        array = _finite_map(values, f"maps[{number}]")
+        array = _map_with_maximum(values, f"maps[{number}]")
         hits[label] += points_at(array, box, size=size, tolerance=tolerance)
         counts[label] += 1
     return Pointing(hits, counts)
@@ -120,7 +120,7 @@ def points_at(
     """
     if tolerance < 0:
         raise InputError(f"tolerance must not be negative, got {tolerance}")
-    array = _finite_map(values, "values")
+    array = _map_with_maximum(values, "values")
     place = _as_place(box)
     height, width = place.size or size or array.shape
     rows, columns = np.nonzero(array == array.max())
@@ -131,12 +131,12 @@ def points_at(
     return bool((place.contains(x, y) | near).all())
 
 
-def _finite_map(values: Any, name: str) -> NDArray[Any]:
+def _map_with_maximum(values: Any, name: str) -> NDArray[Any]:
     """Return a map `(h, w)`.
 
     Raises:
         ShapeError: another shape.
-        InputError: NaN or infinite values.
+        InputError: NaN.
     """
     array = as_map(values, name)
     if np.isnan(array).any():

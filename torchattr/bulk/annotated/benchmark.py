@@ -15,6 +15,7 @@ from torchattr.bulk import packages
 from torchattr.bulk.annotated.pictures import AnnotatedPictures
 from torchattr.bulk.annotated.seen_pictures import (
     InputForm,
+    LeftOut,
     SeenPicture,
     SeenPictureReader,
     labelled,
@@ -271,17 +272,14 @@ class _Progress:
     def __post_init__(self) -> None:
         self._say = StderrProgress()
         self._done, self._started = 0, time.perf_counter()
-        self._before = sum(map(self._size, self.store.tables.done()))
+        self._before = self.store.shards.count(self.store.tables.done())
 
     def add(self, shard: int) -> None:
-        self._done += self._size(shard)
+        self._done += self.store.shards.count([shard])
         self._tell()
 
     def end(self) -> None:
         self._tell(is_over=True)
-
-    def _size(self, shard: int) -> int:
-        return len(self.store.shards.positions(shard))
 
     def _tell(self, is_over: bool = False) -> None:
         total, done = self.store.shards.ids, self._done
@@ -327,15 +325,17 @@ def _probed(loaded: LoadedModel, source: AnnotatedPictures) -> tuple[InputForm, 
     Raises:
         InputError: there is none, or the model returns no scores of classes.
     """
-    reader, reason = SeenPictureReader(loaded, source), ""
+    reader, form, reason = SeenPictureReader(loaded, source), None, ""
     for position in range(len(source.annotations)):
         read = reader.read(position)
-        if isinstance(read, SeenPicture):
-            reader = SeenPictureReader(loaded, source, _form(loaded, read))
+        if form is None and isinstance(read, SeenPicture):
+            form = _form(loaded, read)
+            reader = SeenPictureReader(loaded, source, form)
             read = reader.read(position)
-        if isinstance(read, SeenPicture):
-            return _form(loaded, read), read
-        reason = reason or f"{source.annotations[position].name}: {read.reason}"
+        if isinstance(read, LeftOut):
+            reason = reason or f"{source.annotations[position].name}: {read.reason}"
+        elif form is not None:
+            return form, read
     raise InputError(
         f"none of the {len(source.annotations)} annotated pictures can be measured; the first is"
         f" {reason}"
