@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -95,3 +96,26 @@ def test_a_ledger_runs_a_layer_as_often_as_its_backward_does(
             signal_of(trace, torch.ones_like(trace.output))
         counts.append(len(runs))
     assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_gates_of_a_layer_are_gone_when_the_layer_below_begins(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 2), nn.ReLU(), nn.Conv2d(4, 5, 2)))
+    model = model.double().requires_grad_(False)
+    gates, alive = list[Any](), list[int]()
+
+    def noted(above: Tensor, below: Tensor, epsilon: float) -> Tensor:
+        others = [gate for gate, shape in gates if shape != below.shape]
+        alive.append(sum(gate() is not None for gate in others))
+        made = stabilised_quotient(above, below, epsilon)
+        gates.append((weakref.ref(made), below.shape))
+        return made
+
+    monkeypatch.setattr("torchattr.layers.rules.relevance.terms.stabilised_quotient", noted)
+    x = noise(1, 3, 6, 6)
+    trace = traced(model, x, composite_of({"conv": RULES[rule]}))
+    trace.gradients(trace.output.flatten(1).sum(1), trace.input_edges, keep=False)
+    assert len({shape for _, shape in gates}) == 2
+    assert not any(alive)

@@ -103,26 +103,26 @@ class RelevanceRule(LayerRule):
         """
 
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> Tensor:
-        passage = call.place.arrival.passage or self._passage(call, grad, *saved)
-        call.place.hand_down(lambda: passage.x)
+        passage = call.place.arrival.passage or self._passage(call, *saved)
+        x = passage.x  # Not the gates, which nobody below needs.
+        call.place.hand_down(lambda: x)
         found = [
-            self._back(call, passage.x, signal, Weights(flow.positive, flow.negative))
-            for flow, signal in zip(passage.flows, passage.signals, strict=True)
+            self._back(call, x, grad * flow.gate, Weights(flow.positive, flow.negative))
+            for flow in passage.flows
         ]
         call.place.leave()
         return sum(found[1:], found[0])
 
     def absorbed(self, call: Call, grad: Tensor, *saved: Tensor) -> Mapping[Reason, Tensor]:
-        passage = self._passage(call, grad, *saved, noted=True)
+        passage = self._passage(call, *saved, noted=True)
         call.place.arrive(passage=passage)
         return passage.kept(call, grad)
 
-    def _passage(self, call: Call, grad: Tensor, *saved: Tensor, noted: bool = False) -> Passage:
-        """Return the passage of a gradient; `noted` with what the ledger needs."""
+    def _passage(self, call: Call, *saved: Tensor, noted: bool = False) -> Passage:
+        """Return the passage of any gradient; `noted` with what the ledger needs."""
         x = input_of(call, *saved)
         constants = call.place.remembered(lambda: self._constants(call, x, noted), call.weight)
-        flows = Flow.each_of(constants)
-        return Passage(x, flows, [grad * flow.gate for flow in flows])
+        return Passage(x, Flow.each_of(constants))
 
     def _constants(self, call: Call, x: Tensor, noted: bool) -> list[Tensor]:
         """Return the flow of each term, as tensors one after the other."""

@@ -118,17 +118,15 @@ class Flow(NamedTuple):
 
 @dataclass(frozen=True)
 class Passage:
-    """A gradient on its way through a layer.
+    """What a layer does to any gradient that arrives.
 
     Attributes:
         x: the layer's input.
         flows: what each term does to it.
-        signals: what that makes of it.
     """
 
     x: Tensor
     flows: Sequence[Flow]
-    signals: Sequence[Tensor]
 
     def kept(self, call: Call, grad: Tensor) -> dict[Reason, Tensor]:
         """Return what stays at the layer, by reason.
@@ -141,7 +139,8 @@ class Passage:
             grad: the gradient that arrived.
         """
         amounts: dict[Reason, list[Tensor]] = {"stabiliser": [], "dead": [], "bias": []}
-        for flow, signal in zip(self.flows, self.signals, strict=True):
+        for flow in self.flows:
+            signal = grad * flow.gate
             if flow.lost.numel():
                 amounts["stabiliser"].append(total(signal * flow.lost))
             if flow.dead.numel():
