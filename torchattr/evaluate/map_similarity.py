@@ -126,7 +126,8 @@ def as_planes(values: Any, name: str, absolute: bool) -> Tensor:
     maps = torch.as_tensor(values).detach()
     if maps.dim() not in (3, 4) or not maps.numel():
         raise ShapeError(
-            f"{name} must be maps (N, h, w) or (N, C, h, w), got the shape {tuple(maps.shape)}"
+            f"{name} must be maps (N, h, w) or (N, C, h, w) of at least one value, got"
+            f" the shape {tuple(maps.shape)}"
         )
     planes = maps.double().abs() if absolute else maps.double()
     return planes.sum(1) if planes.dim() == 4 else planes
