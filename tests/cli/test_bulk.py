@@ -98,6 +98,9 @@ def test_another_method_is_refused_with_the_difference(data) -> None:
     [
         (("--method", "salency"), "saliency"),
         (("--method", "saliency", "--target", "present"), "the same for all"),
+        (("--method", "saliency", "--target", -1), "target -1 is out of range for a model with 3"),
+        (("--method", "saliency", "--target", 3), "allowed are 0 to 2"),
+        (("--method", "saliency", "--target", "top4"), "allowed are top1 to top3"),
         (("--method", "saliency", "--reduce", "mean"), "reduce must be one of"),
         (("--method", "saliency", "--rank", 3, "--world", 2), "rank must be below world"),
         (("--method", "saliency", "--dtype", "int4"), "dtype must be one of"),
