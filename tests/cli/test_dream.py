@@ -73,7 +73,8 @@ _STD = torch.tensor([[0.27], [0.25], [0.24]])
     ("arguments", "said"),
     [
         ((), "pass a --target or a --layer"),
-        (("--target", "drak"), "did you mean 'dark'?"),
+        (("--target", "drak"), "did you mean 'dark'? Allowed are a name or an index"),
+        (("--target", "0", "--size", "1"), "images of (1, 1) are too small; pass at least 2"),
         (("--target", "top2"), "'top2' does not select a single class"),
         (("--target", "7"), "7 is out of range"),
         (("--layer", "9"), "has no layer '9'"),

@@ -158,7 +158,8 @@ def _columns(wanted: Any, class_names: Sequence[str] | None) -> _Columns:
         return _Fixed(repr(wanted), wanted)
     if str(wanted).strip().casefold() == LABEL:
         return _OwnLabel()
-    (selector,) = parse_targets([str(wanted)], class_names)
+    allowed = "a name, an index, top3, or label"
+    (selector,) = parse_targets([str(wanted)], class_names, allowed)
     if isinstance(selector, Index):
         return _Fixed(_name(selector.index, class_names), selector.index)
     if isinstance(selector, Top) and selector.k > 0:

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.rounding import unit
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import ShapeError
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.ranks import midranks
 
@@ -69,9 +70,7 @@ class ReferenceMaps:
     """
 
     def __init__(self, maps: Tensor, kind: Similarity) -> None:
-        if kind not in get_args(Similarity):
-            names = ", ".join(map(repr, get_args(Similarity)))
-            raise InputError(f"similarity must be one of {names}, got {kind!r}")
+        check_choice("similarity", kind, get_args(Similarity))
         self._kind = kind
         self._shape = maps.shape
         self._standard, self._comparable = self._standardised(maps)

@@ -151,7 +151,7 @@ def class_index(loaded: LoadedModel, text: str) -> int:
     Raises:
         TargetError: an unknown class, or several, or an index that no class has.
     """
-    (wanted,) = parse_targets([text], loaded.class_names)
+    (wanted,) = parse_targets([text], loaded.class_names, "a name or an index")
     if not isinstance(wanted, Index):
         raise TargetError(
             f"target {text!r} does not select a single class; give an index or a name"
