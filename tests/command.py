@@ -41,6 +41,24 @@ def flat():
     return nn.Sequential(nn.Flatten(), nn.Linear(3072, 2), nn.ReLU()), transform
 
 
+class Asserting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = net(nn.ReLU())
+
+    def forward(self, x):
+        assert x.shape[2] == 32, f"Input height ({x.shape[2]}) does not match the model (32)"
+        return self.body(x)
+
+
+def asserting():
+    return Asserting(), transform
+
+
+def asserting_another_size():
+    return Asserting(), Compose([Resize((16, 16)), ToTensor()])
+
+
 def shared():
     once = nn.Conv2d(3, 3, 3, padding=1)
     return nn.Sequential(once, nn.ReLU(), once, nn.Flatten(), nn.Linear(3072, 2)), transform

@@ -402,6 +402,7 @@ def test_every_public_name_is_documented() -> None:
 
 BROUGHT_BY = {
     "PIL": "pillow",
+    "huggingface_hub": "timm",
     "mpl_toolkits": "matplotlib",
     "pydantic": "fastapi",
     "pytorch_lightning": "lightning",

@@ -17,6 +17,7 @@ MAINS = {
     "relevance",
     "targets",
     "gallery",
+    "looking_inside",
 }
 
 
@@ -102,3 +103,11 @@ def test_the_gallery_is_drawn(tmp_path):
     for file in files:
         with Image.open(file) as picture:
             assert picture.width > 700
+
+
+def test_maps_and_what_makes_them_respond_are_drawn(tmp_path):
+    files = main("looking_inside")(str(tmp_path / "drawn"))
+    assert [file.name for file in files] == ["feature-maps.png", "back-projections.png"]
+    for file in files:
+        with Image.open(file) as picture:
+            assert picture.width > 1200

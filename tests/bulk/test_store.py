@@ -97,10 +97,10 @@ def test_it_is_found_again(store, tmp_path) -> None:
 
 def test_a_folder_of_something_else_is_refused(tmp_path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FolderError, match="is no store of maps"):
+    with pytest.raises(FolderError, match="and no store of maps"):
         MapStore.find(tmp_path)
     zarr.create_group(str(tmp_path / "other.zarr"))
-    with pytest.raises(FolderError, match="is no store of maps"):
+    with pytest.raises(FolderError, match="and no store of maps"):
         MapStore.open(tmp_path / "other.zarr")
 
 

@@ -98,6 +98,10 @@ def test_another_method_is_refused_with_the_difference(data) -> None:
     [
         (("--method", "salency"), "saliency"),
         (("--method", "saliency", "--target", "present"), "the same for all"),
+        (("--method", "saliency", "--target", "drak"), "a name, an index, top3, or label"),
+        (("--method", "saliency", "--target", -1), "target -1 is out of range for a model with 3"),
+        (("--method", "saliency", "--target", 3), "allowed are 0 to 2"),
+        (("--method", "saliency", "--target", "top4"), "allowed are top1 to top3"),
         (("--method", "saliency", "--reduce", "mean"), "reduce must be one of"),
         (("--method", "saliency", "--rank", 3, "--world", 2), "rank must be below world"),
         (("--method", "saliency", "--dtype", "int4"), "dtype must be one of"),
@@ -112,6 +116,12 @@ def test_wrong_settings_are_sentences(data, arguments, said) -> None:
     assert result.exit_code == 2
     assert said in result.stderr
     assert not Path("maps.zarr").exists()
+
+
+def test_a_file_where_a_store_is_made_is_a_sentence(data) -> None:
+    result = call("run", "data", "--method", "saliency", "--out", "photo.png", "--workers", 0)
+    assert result.exit_code == 2
+    assert "photo.png is a file, and no store of maps" in result.stderr
 
 
 def test_a_data_set_that_is_not_there_is_a_sentence(here) -> None:

@@ -73,7 +73,8 @@ _STD = torch.tensor([[0.27], [0.25], [0.24]])
     ("arguments", "said"),
     [
         ((), "pass a --target or a --layer"),
-        (("--target", "drak"), "did you mean 'dark'?"),
+        (("--target", "drak"), "did you mean 'dark'? Allowed are a name or an index"),
+        (("--target", "0", "--size", "1"), "images of (1, 1) are too small; pass at least 2"),
         (("--target", "top2"), "'top2' does not select a single class"),
         (("--target", "7"), "7 is out of range"),
         (("--layer", "9"), "has no layer '9'"),
@@ -95,11 +96,27 @@ def test_wrong_dreams_are_named_and_nothing_is_written(here, arguments, said):
     refused(relu("dream", *arguments), said)
 
 
-def test_a_model_of_one_size_is_named(here):
-    flat = {"model": "models.py:flat"}
+@pytest.mark.parametrize("model", ["flat", "asserting"])
+def test_a_model_of_one_size_is_named(here, model):
+    flat = {"model": f"models.py:{model}"}
     refused(relu("dream", "--target", "0", "--octaves", "2", **flat), "several octaves")
     refused(relu("dream", "--target", "0", "--size", "64", **flat), "mit the size")
+    deep = ("--steps", "1", "--layer", "body.1" if model == "asserting" else "2")
+    refused(relu("dream", "photo.png", *deep, **flat), "pass --octaves 1")
     assert relu("dream", "--target", "0", "--steps", "2", **flat).exit_code == 0
+    assert relu("dream", "photo.png", *deep, "--octaves", "1", **flat).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("misfitting", "cannot be run on a picture (1, 3, 32, 32)"),
+        ("asserting_another_size", "Input height (16) does not match the model (32)"),
+    ],
+)
+def test_a_model_that_cannot_run_is_a_sentence(here, model, said):
+    for line in (("dream", "--target", "0"), ("explain", "photo.png", "--target", "0")):
+        refused(relu(*line, model=f"models.py:{model}"), said)
 
 
 def test_a_foreign_file_is_kept(here):

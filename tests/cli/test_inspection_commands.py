@@ -170,7 +170,7 @@ def test_every_picture_can_be_a_dark_pdf_or_a_large_svg(here, arguments, stem):
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (("--format", "jpg"), "must be one of png, pdf, svg, got 'jpg'"),
+        (("--format", "jpg"), "must be one of 'png', 'pdf', 'svg', got 'jpg'"),
         (("--theme", "sepia"), "theme must be one of"),
         (("--scale", 99), "scale must be within"),
         (("--dpi", 0), "dpi must be above 0"),

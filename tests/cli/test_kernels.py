@@ -45,10 +45,10 @@ def test_chosen_kernels(here):
     ("arguments", "said"),
     [
         (("--channel", "4"), "output_channels must be within 0..3, got 4"),
-        (("--layer", "1"), "'1' is ReLU, not a convolution"),
+        (("--layer", "1"), "'1' is ReLU, not a convolution, so it has no kernels; name a conv"),
         (("--layer", "9"), "has no layer '9'"),
         (("--layer", "x*"), "no layer matches 'x*'"),
-        (("--mode", "colour"), "mode must be one of"),
+        (("--mode", "colour"), "mode must be one of 'auto', 'rgb'"),
         (("--mode", "rgb", "--input-channel", "0"), "--mode rgb needs kernels"),
         (("--out", "photo.png/x"), "cannot write to"),
         (("--logdir", "photo.png"), "logdir: cannot write to"),

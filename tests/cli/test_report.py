@@ -74,11 +74,11 @@ def test_pictures_of_a_report_are_drawn_as_asked(here):
 @pytest.mark.parametrize(
     ("look", "said"),
     [
-        (("--theme", "sepia"), "theme must be one of light, dark, got 'sepia'"),
+        (("--theme", "sepia"), "theme must be one of 'light', 'dark', got 'sepia'"),
         (("--scale", 0), "scale must be within 0.1..16"),
         (("--format", "svg"), "--format is for files of pictures; name their folder with --out"),
         (("--dpi", 300), "--dpi is for files of pictures; name their folder with --out"),
-        (("--out", "a", "--format", "bmp"), "the format must be one of png, pdf, svg"),
+        (("--out", "a", "--format", "bmp"), "the format must be one of 'png', 'pdf', 'svg'"),
     ],
 )
 def test_a_look_that_there_is_not_is_refused(here, look, said):

@@ -13,8 +13,8 @@ from torch import nn
 
 import torchattr as ta
 from torchattr import captum
-from torchattr.core.arguments import check_arguments
-from torchattr.errors import InputTypeError
+from torchattr.core.arguments import check_arguments, check_choice
+from torchattr.errors import InputError, InputTypeError
 
 NET = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
 X = torch.rand(2, 3)
@@ -103,3 +103,10 @@ def test_the_name_that_explain_uses_is_translated(method: type[ta.Attribution]) 
         method(NET).attribute(X, goal=0)
     with refused(InputTypeError, "input is called inputs here"):
         method(NET).attribute(input=X)
+
+
+@pytest.mark.parametrize("choices", [("crop", "photo"), {"crop": 1, "photo": 2}])
+def test_choices_are_listed_where_there_is_another(choices: Any) -> None:
+    check_choice("view", "photo", choices)
+    with refused(InputError, "view must be one of 'crop', 'photo', got 'all'"):
+        check_choice("view", "all", choices)

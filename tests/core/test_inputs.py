@@ -20,6 +20,11 @@ from torchattr.errors import DeviceLost, InputError, InputTypeError, ShapeError
 X = torch.ones(2, 3)
 
 
+def test_a_batch_may_be_empty_and_so_may_one_of_several_inputs() -> None:
+    assert as_inputs(X[:0]).batch_size == 0
+    assert as_inputs((X, X[:, :0])).batch_size == 2
+
+
 def test_results_come_back_in_the_form_of_the_inputs() -> None:
     assert as_inputs(X).restore(["a"]) == "a"
     assert as_inputs((X,)).restore(["a"]) == ("a",)
@@ -36,6 +41,8 @@ def test_results_come_back_in_the_form_of_the_inputs() -> None:
         (torch.tensor(1.0), ShapeError, r"batch dimension.*unsqueeze\(0\)"),
         ((X, X[:1]), ShapeError, r"same first dimension \(the batch\), got \[2, 1\]"),
         (X.long(), InputTypeError, r"dtype torch.int64, which has no gradient"),
+        (torch.ones(1, 3, 0, 0), InputError, r"shape \(1, 3, 0, 0\) hold no element in an example"),
+        ((X[:, :0], X[:, :0]), InputError, r"shape \(2, 0\) and \(2, 0\) hold no element"),
         ((X, X.bool()), InputTypeError, r"inputs\[1\] has dtype torch.bool"),
     ],
 )

@@ -21,7 +21,6 @@ from torchattr.errors import (
     InputTypeError,
     LayerError,
     NoRuleMatched,
-    ShapeError,
     UndefinedMetricWarning,
 )
 from torchattr.evaluate import SampleNoise, mprt, smooth_mprt
@@ -235,7 +234,7 @@ def test_wrong_arguments_are_refused() -> None:
         mprt(model, PICTURES, "saliency", ta.TopK(2))
     with refused(InputTypeError, "one tensor"):
         mprt(model, (PICTURES, PICTURES), "saliency")  # type: ignore[arg-type]
-    with refused(ShapeError, "no pictures"):
+    with refused(InputError, "no examples"):
         mprt(model, PICTURES[:0], "saliency")
     with refused(LayerError, "nowhere"):
         mprt(model, PICTURES, "saliency", layers="nowhere")

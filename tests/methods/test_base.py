@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.core import device_faults
 from torchattr.errors import DeviceLost, InputError, InputTypeError
+from torchattr.methods import registered_methods
 
 
 class Signs(ta.GradientAttribution):
@@ -179,3 +180,37 @@ def test_an_unlike_device_is_named(call: Any) -> None:
     model = Failing(RuntimeError("not reached"))
     with refused(InputError, "inputs is on meta", "parameters on cpu", "inputs.to('cpu')"):
         call(model, IMAGE.to("meta"))
+
+
+def five_classes() -> nn.Module:
+    torch.manual_seed(0)
+    body = (nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*body, nn.Linear(4, 5)).eval()
+
+
+BUILT_IN = sorted(
+    name
+    for name, cls in registered_methods().items()
+    if cls.__module__.startswith("torchattr.methods")
+)
+OF_TOKENS = {"attention_gradient", "attention_rollout", "legrad", "raw_attention"}
+"""Methods that need the tokens of an image, also of none."""
+
+
+@pytest.mark.filterwarnings("ignore::torchattr.errors.TorchattrWarning")
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_picture_without_pixels_is_refused_by_every_method(name: str) -> None:
+    method = registered_methods()[name](five_classes())
+    for shape in ((1, 3, 0, 0), (2, 3, 0, 8), (0, 3, 8, 0)):
+        with refused(InputError, f"inputs of shape {shape} hold no element in an example"):
+            method.attribute(torch.zeros(shape), target=1)
+
+
+@pytest.mark.filterwarnings("ignore::torchattr.errors.TorchattrWarning")
+@pytest.mark.parametrize("name", sorted({*BUILT_IN} - OF_TOKENS))
+def test_an_empty_batch_has_empty_maps(name: str) -> None:
+    squares = torch.arange(4).view(2, 2).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    regions = {"feature_mask": squares} if name == "shapley_values" else {}
+    method = registered_methods()[name](five_classes())
+    found = method.attribute(torch.zeros(0, 3, 8, 8), target=1, **regions)
+    assert found.shape in ((0, 3, 8, 8), (0, 1, 8, 8))

@@ -1,4 +1,6 @@
+import re
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +9,7 @@ from torch import nn
 from torchvision.transforms import ToTensor
 
 from torchattr.errors import ModelError, WeightsError
-from torchattr.models import load_model
+from torchattr.models import hub, load_model
 
 
 class ImageNetInfo:
@@ -48,6 +50,7 @@ def timm(monkeypatch):
         is_model=lambda name: name == "tiny_net",
         list_models=lambda: ["tiny_net", "other"],
     )
+    monkeypatch.setattr(hub, "cached_if_unreachable", lambda: nullcontext(None))
     monkeypatch.setitem(sys.modules, "timm", stub)
     monkeypatch.setitem(sys.modules, "timm.data", data)
 
@@ -107,3 +110,14 @@ def test_what_the_hub_does_not_answer_is_a_sentence(weights):
         load_model("timm:hf-hub:other/net", weights=weights)
     with pytest.raises(ModelError, match=r"is no folder of a model of timm \(cannot reach"):
         load_model("timm:local-dir:here", weights=weights)
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize("weights", [None, "random"])
+def test_without_a_network_there_is_a_way_out(monkeypatch, weights):
+    why = "https://huggingface.co cannot be reached: no network"
+    monkeypatch.setattr(hub, "cached_if_unreachable", lambda: nullcontext(why))
+    out = "run hf download other/net --local-dir FOLDER, then load timm:local-dir:FOLDER"
+    with pytest.raises(WeightsError, match=f"{re.escape(why)}.*{out}"):
+        load_model("timm:hf-hub:other/net", weights=weights)
+    assert load_model("timm:hf-hub:own/net").class_names == ("n1", "cat")

@@ -96,7 +96,7 @@ def test_a_page_has_the_colours_of_its_theme_or_of_the_system(tmp_path, theme, s
 
 
 def test_an_unknown_theme_is_refused(tmp_path):
-    with pytest.raises(InputError, match="theme must be one of light, dark, got 'sepia'"):
+    with pytest.raises(InputError, match="theme must be one of 'light', 'dark', got 'sepia'"):
         Report(tmp_path / "report.html", theme="sepia")
 
 

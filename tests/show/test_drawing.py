@@ -56,8 +56,10 @@ def test_a_picture_alone_is_a_page_without_margins():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"form": "jpg"}, "format must be one of png, pdf, svg, got 'jpg'"),
-        ({"dpi": 0}, "dpi must be above 0, got 0"),
+        ({"form": "jpg"}, "format must be one of 'png', 'pdf', 'svg', got 'jpg'"),
+        ({"dpi": 0}, "dpi must be above 0 and finite, got 0"),
+        ({"dpi": float("inf"), "form": "pdf"}, "dpi must be above 0 and finite, got inf"),
+        ({"dpi": float("nan")}, "dpi must be above 0 and finite, got nan"),
     ],
 )
 def test_other_files_are_refused(given, words, tmp_path):

@@ -161,6 +161,56 @@ def test_the_address_restores_a_map_of_a_layer(page: Browser) -> None:
     np.testing.assert_array_equal(page.pixels(".pair canvas"), expected)
 
 
+def test_the_address_restores_how_maps_of_a_layer_are_drawn(page: Browser) -> None:
+    page.click("#tab-layers")
+    page.settle()
+    page.click("[data-layer='stem.conv']")
+    page.until(lambda: "32 maps" in page.text(".pager"), "no maps")
+    own = page.pixels(".mapthumb:nth-child(2) canvas")
+    page.click("#layers .segments [data-value=shared]")
+    page.choose("#layers .stylebar select[name=cmap]", "PuOr_r")
+    page.click(".mapthumb:nth-child(2)")
+    page.wait(".pair figure")
+    page.settle()
+    page.choose(".detail select[name=kind]", "heat")
+    page.until(lambda: "projections" in said(page), "the style is not said")
+    drawn = [page.pixels(one) for one in (".mapthumb:nth-child(2) canvas", ".pair canvas")]
+    assert not np.array_equal(drawn[0], own)
+    before = said(page)
+    assert (before["scale"], before["cmap"]) == ("shared", "PuOr_r")
+    reopen(page)
+    page.wait(".pair figure")
+    page.settle()
+    for expected, one in zip(drawn, (".mapthumb:nth-child(2) canvas", ".pair canvas"), strict=True):
+        np.testing.assert_array_equal(page.pixels(one), expected)
+    pressed = "#layers .segments [data-value=shared]"
+    assert page.find(pressed).get_attribute("aria-pressed") == "true"
+    assert page.find("#layers .stylebar select[name=cmap]").get_attribute("value") == "PuOr_r"
+    page.until(lambda: said(page) == before, "the address is another one")
+
+
+def test_the_address_restores_an_open_comparison(page: Browser) -> None:
+    explain(page, "saliency")
+    explain(page, "guided_backprop")
+    for number in (3, 1):
+        page.click(f"{CARD}:nth-child({number}) [aria-label^=Compare]")
+    page.wait("dialog[open] .stack")
+    page.choose("dialog input[type=range]", "20")
+    page.until(lambda: said(page).get("compare") == "0,2,20", "the comparison is not said")
+    title = page.text("dialog header strong")
+    sides = [page.pixels(f"dialog .{side}") for side in ("left", "right")]
+    reopen(page)
+    page.wait("dialog[open] .stack")
+    assert page.text("dialog header strong") == title
+    for side, expected in zip(("left", "right"), sides, strict=True):
+        np.testing.assert_array_equal(page.pixels(f"dialog .{side}"), expected)
+    assert page.find("dialog input[type=range]").get_attribute("value") == "20"
+    assert page.barriers() == []
+    ActionChains(page.driver).send_keys(Keys.ESCAPE).perform()
+    page.until(lambda: "compare" not in said(page), "it is said to be open")
+    assert len(json.loads(said(page)["maps"])) == 3
+
+
 def test_the_address_restores_a_panel(page: Browser) -> None:
     page.click("#tab-panels")
     page.click("[data-panel=scores]")
@@ -179,6 +229,7 @@ def test_the_address_restores_a_panel(page: Browser) -> None:
         "maps=%5B&style=no&options=1",
         'style={"sign":"up","kind":[],"alpha":"x"}&options={"layer":"gone"}',
         "maps=[1,null]&class=x&at=,&region=1",
+        "compare=0,7,x&scale=no&cmap=mauve&projections=[]",
         "main",
     ],
 )

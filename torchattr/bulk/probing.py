@@ -56,6 +56,7 @@ def resolved_by_probe(
     """
     probe = _Probe.of(source, plan.loaded)
     answer = plan.reader.answer(probe.inputs)
+    columns.check(answer.probabilities)
     _choose_layer(plan, probe.inputs)
     explainer = BatchExplainer(plan, settings, columns, plan.reader.activation(answer))
     found = explainer.explained(probe.inputs, [probe.id], [probe.label])

@@ -125,8 +125,12 @@ class MapStore:
             group = zarr.open_group(str(root), mode="r")
             return cls(root, group.attrs[ATTRIBUTE])
         except (OSError, KeyError, ValueError) as error:
+            kind = "another folder" if root.is_dir() else "a file" if root.exists() else "missing"
             raise FolderError(
-                printable(f"{root} is no store of maps that `torchattr run` wrote ({error})")
+                printable(
+                    f"{root} is {kind}, and no store of maps that `torchattr run` wrote; pass the"
+                    " folder of one, which a run makes where there is nothing yet"
+                )
             ) from error
 
     @classmethod

@@ -35,6 +35,10 @@ class _Columns(ABC):
     def of(self, labels: Labels, scores: Tensor | None) -> list[Any]:
         """Return a target for each column, given the labels and scores `(N, K)` of a batch."""
 
+    def check(self, probabilities: Tensor) -> None:
+        """Raise `TargetError` if a model that answers with these, `(K,)`, has no such class."""
+        return
+
 
 @dataclass(frozen=True)
 class _Fixed(_Columns):
@@ -49,6 +53,10 @@ class _Fixed(_Columns):
 
     def of(self, labels: Labels, scores: Tensor | None) -> list[Any]:
         return [self.target]
+
+    def check(self, probabilities: Tensor) -> None:
+        if isinstance(self.target, int):
+            Index(self.target).classes(probabilities)
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,9 @@ class _BestClasses(_Columns):
     def of(self, labels: Labels, scores: Tensor | None) -> list[Any]:
         best = [] if scores is None else scores.detach().topk(self.k, dim=1).indices.cpu().unbind(1)
         return list(best)
+
+    def check(self, probabilities: Tensor) -> None:
+        Top(self.k).classes(probabilities)
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,15 @@ class TargetColumns:
         """Whether some are functions of the output, which may read more of it than its scores."""
         return any(isinstance(one, _Fixed) and callable(one.target) for one in self.columns)
 
+    def check(self, probabilities: Tensor) -> None:
+        """Check that the model, which answers a picture with these, `(K,)`, has the classes.
+
+        Raises:
+            TargetError: it has too few.
+        """
+        for one in self.columns:
+            one.check(probabilities)
+
     def target(self, labels: Labels, scores: Callable[[], Tensor]) -> TopK | Classes:
         """Return what to explain of a batch.
 
@@ -138,7 +158,8 @@ def _columns(wanted: Any, class_names: Sequence[str] | None) -> _Columns:
         return _Fixed(repr(wanted), wanted)
     if str(wanted).strip().casefold() == LABEL:
         return _OwnLabel()
-    (selector,) = parse_targets([str(wanted)], class_names)
+    allowed = "a name, an index, top3, or label"
+    (selector,) = parse_targets([str(wanted)], class_names, allowed)
     if isinstance(selector, Index):
         return _Fixed(_name(selector.index, class_names), selector.index)
     if isinstance(selector, Top) and selector.k > 0:

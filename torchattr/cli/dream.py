@@ -118,14 +118,15 @@ def _from_noise(
     which: ModelSpec, where: Destinations, wanted: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     from torchattr.kernels import backend
-    from torchattr.runs import NoiseDream, class_index
+    from torchattr.runs import NoiseDream, class_index, example_input, failing_is_a_sentence
 
     sink = where.sink()
     loaded = which.load()
     target = wanted.pop("target")
     index = None if target is None else class_index(loaded, target)
     noise = NoiseDream(loaded, index, **wanted, options=settings, weights=which.weights)
-    with backend(which.backend), sink:
+    failing = failing_is_a_sentence(loaded, lambda: example_input(loaded))
+    with backend(which.backend), sink, failing:
         sink.claim([noise.path])
         with progress_bar(1, "dreaming") as bar:
             entry = noise.entry(bar.update)

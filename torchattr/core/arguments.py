@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from torchattr.errors import InputTypeError
+from torchattr.errors import InputError, InputTypeError
 
 _OTHER_NAMES = {"targets": "target", "input": "inputs"}
 """How arguments are called elsewhere, and by methods."""
@@ -33,6 +33,21 @@ def check_arguments(cls: type, *functions: str) -> None:
         function = vars(cls).get(name)
         if isinstance(function, FunctionType):
             setattr(cls, name, _checked(function))
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Refuse the value of an argument that is none of a few.
+
+    Raises:
+        InputError: it is another one.
+
+    >>> check_choice("view", "all", ("crop", "photo"))
+    Traceback (most recent call last):
+    torchattr.errors.InputError: view must be one of 'crop', 'photo', got 'all'
+    """
+    known = tuple(choices)
+    if value not in known:
+        raise InputError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -52,7 +52,7 @@ def as_inputs(inputs: Tensors, *, differentiable: bool = True, aligned: bool = T
     Raises:
         InputTypeError: not a tensor or tuple of tensors, or not of a floating dtype.
         ShapeError: a tensor without a batch dimension, or batches of different sizes.
-        InputError: NaN or infinite values.
+        InputError: NaN or infinite values, or examples without any element.
         DeviceLost: the context of the GPU that holds them is lost.
 
     >>> import torch
@@ -63,6 +63,7 @@ def as_inputs(inputs: Tensors, *, differentiable: bool = True, aligned: bool = T
     for tensor in tensors:
         refuse_lost(tensor.device)
     _check_batch(tensors)
+    _check_size(tensors)
     if aligned:
         check_aligned(tensors)
     for position, tensor in enumerate(tensors):
@@ -184,6 +185,16 @@ def _check_batch(tensors: tuple[Tensor, ...]) -> None:
                 "inputs must have a batch dimension first, got a tensor without dimensions;"
                 " add it with inputs.unsqueeze(0)"
             )
+
+
+def _check_size(tensors: tuple[Tensor, ...]) -> None:
+    """Refuse examples of no element, such as a picture of 0 × 0 pixels; a batch may be empty."""
+    if all(tensor.shape[1:].numel() == 0 for tensor in tensors):
+        shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise InputError(
+            f"inputs of shape {shapes} hold no element in an example; pass examples of at least one"
+            " element, such as pictures of at least one pixel"
+        )
 
 
 def check_aligned(tensors: Sequence[Tensor]) -> None:

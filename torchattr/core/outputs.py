@@ -9,9 +9,10 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.detections import as_detections, stacked
 from torchattr.core.types import Activation, OutputKey
-from torchattr.errors import FUNCTION, Hint, InputError, OutputError, WayOut
+from torchattr.errors import FUNCTION, Hint, OutputError, WayOut
 
 
 def select_output(output: Any, key: OutputKey = None) -> Tensor:
@@ -68,8 +69,7 @@ def activated_by(activation: Activation) -> Callable[[Tensor], Tensor]:
         InputError: an unknown activation.
         OutputError: (from the function) a softmax of a single score, or of probabilities.
     """
-    if activation not in get_args(Activation):
-        raise InputError(f"activation must be one of {get_args(Activation)}, got {activation!r}")
+    check_choice("activation", activation, get_args(Activation))
 
     def probabilities(scores: Tensor) -> Tensor:
         if activation == "softmax":

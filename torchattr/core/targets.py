@@ -331,7 +331,7 @@ def _by_list(output: Tensor, target: list[Any]) -> Tensor:
 
 def _by_call(output: Tensor, target: Callable[[Any], Tensor]) -> Tensor:
     scores = target(output)
-    if not isinstance(scores, Tensor) or scores.numel() != max(len(output), 1):
+    if not isinstance(scores, Tensor) or scores.numel() not in (len(output), max(len(output), 1)):
         got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise TargetError(
             f"a callable target must return one value for each of the {len(output)} examples,"

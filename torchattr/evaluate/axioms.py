@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_arguments, as_inputs, as_tensors, as_value
+from torchattr.core.inputs import Inputs, as_arguments, as_tensors, as_value
 from torchattr.core.rounding import in_single
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.errors import InputError, OutputError, ShapeError
 from torchattr.evaluate.deletions import DeletionOptions, Deletions
+from torchattr.evaluate.measured_inputs import measured_inputs
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.replacement import UniformNoise, as_replaced
 from torchattr.methods import TargetScores, checked_count
@@ -66,7 +67,7 @@ def completeness(
     >>> completeness(lambda x: x @ weights.T + 5, x, (x * weights)).tolist()
     [0.0, 0.0]
     """
-    given = as_inputs(inputs, differentiable=False)
+    given = measured_inputs(inputs)
     scores = TargetScores(model, given, target, as_arguments(additional_forward_args), output)
     if not scores.per_example:
         raise OutputError(

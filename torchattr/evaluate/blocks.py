@@ -87,7 +87,8 @@ def as_pictures(value: Any, name: str) -> Tensor:
         raise InputTypeError(f"{name} must be a tensor of pictures, got {type(value).__name__}")
     if value.dim() != 4 or not value.numel():
         raise ShapeError(
-            f"{name} must be pictures (N, C, h, w), got the shape {tuple(value.shape)}"
+            f"{name} must be pictures (N, C, h, w) of at least one value, got"
+            f" the shape {tuple(value.shape)}"
         )
     return value
 

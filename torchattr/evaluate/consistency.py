@@ -72,7 +72,8 @@ def _as_rows(attributions: Any) -> Tensor:
     found = torch.as_tensor(attributions) if not isinstance(attributions, Tensor) else attributions
     if found.dim() < 2 or not found.numel():
         raise ShapeError(
-            f"attributions must have one row (N, ...) for each example, got {tuple(found.shape)}"
+            "attributions must have one row (N, ...) for each of some examples, got"
+            f" {tuple(found.shape)}"
         )
     if not torch.isfinite(found).all():
         raise InputError("attributions holds NaN or infinite values, which cannot be compared")

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.inputs import Inputs, as_arguments
 from torchattr.core.outputs import activated_by
 from torchattr.core.types import Activation, Forward, OutputKey, Tensors
-from torchattr.errors import InputError, OutputError
+from torchattr.errors import OutputError
+from torchattr.evaluate.measured_inputs import measured_inputs
 from torchattr.evaluate.ranked_masks import as_orders, pixels
 from torchattr.evaluate.replacement import as_replaced
 from torchattr.incremental import Mode, Recomputed
@@ -125,9 +126,7 @@ class Deletions:
         check_at_once(perturbations_per_eval)
         check_incremental(incremental)
         probabilities = activated_by(activation)
-        self.inputs = as_inputs(inputs, differentiable=False)
-        if self.inputs.batch_size == 0:
-            raise InputError("inputs has no examples, so there is nothing to measure")
+        self.inputs = measured_inputs(inputs)
         self._replaced = as_replaced(baselines, self.inputs)
         self.features: Segments = (
             pixels(self.inputs.tensors)

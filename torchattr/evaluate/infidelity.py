@@ -8,17 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import (
-    Inputs,
-    all_finite,
-    as_arguments,
-    as_baselines,
-    as_inputs,
-    as_tensors,
-)
+from torchattr.core.inputs import Inputs, all_finite, as_arguments, as_baselines, as_tensors
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Forward, OutputKey, Tensors
 from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
+from torchattr.evaluate.measured_inputs import measured_inputs
 from torchattr.evaluate.perturbed_rows import (
     SampleNoise,
     copies_at_once,
@@ -89,7 +83,7 @@ def infidelity(
     """
     checked_count(n_samples, "n_samples")
     check_at_once(perturbations_per_eval)
-    given = as_inputs(inputs, differentiable=False)
+    given = measured_inputs(inputs)
     scores = TargetScores(model, given, target, as_arguments(additional_forward_args), output)
     if not scores.per_example:
         raise OutputError(

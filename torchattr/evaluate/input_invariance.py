@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import as_arguments, as_inputs, as_value
+from torchattr.core.inputs import as_arguments, as_value
 from torchattr.core.types import Forward
 from torchattr.errors import InputError, InputTypeError, ModelError
 from torchattr.evaluate.explained_copies import rows_of
+from torchattr.evaluate.measured_inputs import measured_inputs
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.shifted_model import shifted_copy
 from torchattr.methods import Attribution, TargetScores
@@ -69,7 +70,7 @@ def input_invariance(
     >>> bool(input_invariance(ta.InputXGradient(model), x, target=1).min() > 0.1)
     True
     """
-    given = as_inputs(inputs, differentiable=False)
+    given = measured_inputs(inputs)
     _check(method, inputs)
     (x,) = given.tensors
     added = as_value(shift, x)

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.rounding import unit
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import ShapeError
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.ranks import midranks
 
@@ -69,9 +70,7 @@ class ReferenceMaps:
     """
 
     def __init__(self, maps: Tensor, kind: Similarity) -> None:
-        if kind not in get_args(Similarity):
-            names = ", ".join(map(repr, get_args(Similarity)))
-            raise InputError(f"similarity must be one of {names}, got {kind!r}")
+        check_choice("similarity", kind, get_args(Similarity))
         self._kind = kind
         self._shape = maps.shape
         self._standard, self._comparable = self._standardised(maps)
@@ -126,7 +125,8 @@ def as_planes(values: Any, name: str, absolute: bool) -> Tensor:
     maps = torch.as_tensor(values).detach()
     if maps.dim() not in (3, 4) or not maps.numel():
         raise ShapeError(
-            f"{name} must be maps (N, h, w) or (N, C, h, w), got the shape {tuple(maps.shape)}"
+            f"{name} must be maps (N, h, w) or (N, C, h, w) of at least one value, got"
+            f" the shape {tuple(maps.shape)}"
         )
     planes = maps.double().abs() if absolute else maps.double()
     return planes.sum(1) if planes.dim() == 4 else planes

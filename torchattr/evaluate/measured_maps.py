@@ -23,7 +23,8 @@ def as_maps(values: Any, name: str = "maps") -> Tensor:
     found = _as_tensor(values, name)
     if found.dim() not in (3, 4) or not found.numel():
         raise ShapeError(
-            f"{name} must be maps (N, h, w) or (N, C, h, w), got the shape {tuple(found.shape)}"
+            f"{name} must be maps (N, h, w) or (N, C, h, w) of at least one value, got"
+            f" the shape {tuple(found.shape)}"
         )
     maps = found.detach().double()
     maps = maps.sum(1) if maps.dim() == 4 else maps

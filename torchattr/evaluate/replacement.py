@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_baselines
+from torchattr.core.inputs import Inputs, as_baselines, as_inputs
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.methods import Baseline, SeededStreams, checked_seed
 
@@ -49,14 +49,16 @@ def uniform_noise(inputs: Tensor, seed: int = 0) -> Tensor:
 
     Raises:
         InputTypeError: inputs that are no floating tensor, or a seed that is no int.
-        InputError: a negative seed.
+        InputError: a negative seed, or inputs that are not finite or hold no element.
 
     >>> import torch
     >>> noise = uniform_noise(torch.tensor([[0.0, 10.0, 5.0], [1.0, 1.0, 1.0]]))
     >>> bool((noise[0] >= 0).all() and (noise[0] <= 10).all()), noise[1].tolist()
     (True, [1.0, 1.0, 1.0])
     """
-    return _noise(_floating(inputs, "uniform"), SeededStreams([checked_seed(seed)]), 0, 0)
+    given = _floating(inputs, "uniform")
+    as_inputs(given, differentiable=False)
+    return _noise(given, SeededStreams([checked_seed(seed)]), 0, 0)
 
 
 class UniformNoise:

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr.core.inputs import as_inputs
 from torchattr.core.types import Layers, Tensors
 from torchattr.errors import InputError
 from torchattr.evaluate.changes import MEASURES, ComparisonOptions, measured, observed_model
 from torchattr.evaluate.explained_copies import ExplainFunction, Explanations
+from torchattr.evaluate.measured_inputs import measured_inputs
 from torchattr.evaluate.neighbours import Fill, Noise, Perturb, neighbours, translations
 from torchattr.methods import check_at_once, checked_count
 
@@ -174,7 +174,7 @@ def continuity(
     """
     checked_count(steps, "steps")
     check_at_once(perturbations_per_eval)
-    given = as_inputs(inputs, differentiable=False)
+    given = measured_inputs(inputs)
     explanations = Explanations(explanation, given, options, perturbations_per_eval)
     found = measured(
         ["local_lipschitz"],
@@ -249,7 +249,7 @@ def robustness(
         _checked_least(eps_min),
         keep_prediction,
     )
-    given = as_inputs(inputs, differentiable=False)
+    given = measured_inputs(inputs)
     explanations = Explanations(explanation, given, options, perturbations_per_eval)
     observed = observed_model(names, explanations, given, model, layer, options, keep_prediction)
     perturbed = neighbours(given, perturb_func, noise, radius, seed)

@@ -10,18 +10,19 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_arguments, as_inputs
+from torchattr.core.inputs import Inputs, as_arguments
 from torchattr.core.stepping import step
 from torchattr.core.targets import bundle
 from torchattr.core.types import Layers, OutputKey
 from torchattr.core.warn import unheard
-from torchattr.errors import InputError, InputTypeError, Message, ShapeError, TorchattrError
+from torchattr.errors import InputError, InputTypeError, Message, TorchattrError
 from torchattr.evaluate.batch_parts import (
     can_be_cut,
     part_of_arguments,
     part_of_methods,
     part_of_target,
 )
+from torchattr.evaluate.measured_inputs import measured_inputs
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.perturbed_rows import SampleNoise, copies_at_once
 from torchattr.evaluate.randomised_model import RandomisedModel
@@ -216,8 +217,7 @@ def asked(
 
     Raises:
         InputTypeError: several inputs.
-        ShapeError: there are no pictures.
-        InputError: several targets for each picture, or no method fits.
+        InputError: no pictures, several targets for each picture, or no method fits.
     """
     tensor = _one_tensor(inputs)
     arguments = as_arguments(additional_forward_args)
@@ -313,12 +313,10 @@ def _is_sensitivity(name: str, values: Tensor) -> bool:
 
 
 def _one_tensor(inputs: Any) -> Tensor:
-    given = as_inputs(inputs, differentiable=False)
+    given = measured_inputs(inputs)
     if given.is_tuple:
         raise InputTypeError("inputs must be one tensor of pictures, got a tuple")
     (tensor,) = given.tensors
-    if not len(tensor):
-        raise ShapeError("inputs has no pictures, so there is nothing to measure")
     return tensor.detach()
 
 

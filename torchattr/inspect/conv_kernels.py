@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
 from torchattr.core.select import find_layer, layer_names, missing
@@ -166,8 +167,7 @@ class Kernels:
         Raises:
             InputError: a mode that does not fit, or a page too large to draw.
         """
-        if mode not in get_args(Mode):
-            raise InputError(f"mode must be one of {get_args(Mode)}, got {mode!r}")
+        check_choice("mode", mode, get_args(Mode))
         chosen = self._mode() if mode == "auto" else mode
         style = PlaneStyle(shared, percentile, cmap, columns, cell, True, "Weight")
         if chosen == "rgb":
@@ -226,7 +226,12 @@ def _of_module(model: Forward, layer: Layer) -> tuple[str, Tensor]:
     if not isinstance(weight, Tensor) or not isinstance(module, nn.modules.conv._ConvNd):
         raise LayerError(
             f"the layer {name!r} is {type(module).__name__}, not a convolution, so it has no"
-            " kernels; name a convolution, or pass inputs to find one that is called as a function"
+            " kernels; name a convolution",
+            hint=Hint(
+                ways_out=[
+                    WayOut("pass {setting} to find one that is called as a function", "inputs")
+                ]
+            ),
         )
     if nn.parameter.is_lazy(weight):
         raise LayerError(f"the layer {name!r} is lazy and has no kernels yet; run the model once")

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.printable import listed
 from torchattr.core.pytree import shape_of, skeleton, tensors_of
@@ -190,8 +191,7 @@ class FeatureMaps(Mapping[str, Any]):
             InputError: `k`, `image` or `by` out of range.
         """
         values = self._maps(layer, image, call).flatten(1).double()
-        if by not in get_args(Strength):
-            raise InputError(f"by must be one of {get_args(Strength)}, got {by!r}")
+        check_choice("by", by, get_args(Strength))
         if k is not None and not 1 <= k <= len(values):
             raise InputError(
                 f"the number of channels must be within 1..{len(values)} for layer {layer!r},"

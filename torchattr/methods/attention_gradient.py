@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import Inputs
 from torchattr.core.types import Forward, Layers, OutputKey
-from torchattr.errors import InputError
 from torchattr.layers import RuleTable
 from torchattr.methods._gradient.attention_chain import AttentionLayer, Queries
 from torchattr.methods._gradient.grids import LayoutChoice
@@ -83,8 +83,7 @@ class AttentionGradient(AttentionAttribution):
         super().__init__(
             model, layers, queries=queries, layout=layout, output=output, memory=memory
         )
-        if weights not in get_args(Weights):
-            raise InputError(f"weights must be one of {get_args(Weights)}, got {weights!r}")
+        check_choice("weights", weights, get_args(Weights))
         self.weights: Weights = weights
 
     @property

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import InputError
 from torchattr.methods._gradient.attention_chain import AttentionLayer, Queries
@@ -67,8 +68,7 @@ class AttentionRollout(AttentionAttribution):
         super().__init__(
             model, layers, queries=queries, layout=layout, output=output, memory=memory
         )
-        if head_fusion not in get_args(Fusion):
-            raise InputError(f"head_fusion must be one of {get_args(Fusion)}, got {head_fusion!r}")
+        check_choice("head_fusion", head_fusion, get_args(Fusion))
         if not 0 <= discard_ratio < 1:
             raise InputError(f"discard_ratio must be at least 0 and below 1, got {discard_ratio}")
         if start_layer < 0:

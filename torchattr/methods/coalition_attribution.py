@@ -13,7 +13,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, as_baselines, as_inputs
 from torchattr.core.rounding import in_single
 from torchattr.core.warn import warn
-from torchattr.errors import Hint, InputError, TorchattrWarning, WayOut
+from torchattr.errors import Hint, TorchattrWarning, WayOut
 from torchattr.methods._perturbation.checked import checked_seeds
 from torchattr.methods._perturbation.coalition_draws import CoalitionDraws, SeededDraws
 from torchattr.methods._perturbation.coalitions import Coalitions
@@ -113,8 +113,6 @@ class CoalitionAttribution(Ablation):
         """Check the arguments that these methods share."""
         given = as_inputs(inputs, differentiable=False, aligned=False)
         replacing, features = as_baselines(baselines, given), as_segments(given, feature_mask)
-        if not len(features):
-            raise InputError("inputs hold no element, so there is no feature to attribute to")
         if feature_mask is None and len(features) > MANY_FEATURES:
             warn(
                 f"{self.title}: each of the {len(features)} elements of the input is a feature by"

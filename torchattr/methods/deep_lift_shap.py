@@ -225,7 +225,9 @@ class _Pairs:
             def of_images(start: int, stop: int) -> _Part:
                 return self._evaluated(slice(first, last), slice(start, stop))
 
-            parts = list(in_batches(self._scores.batch, images, of_images, "image"))
+            # An empty batch is one part, too, whose result is empty.
+            batch = max(self._scores.batch, 1)
+            parts = list(in_batches(batch, images, of_images, "image"))
             return joined(parts, torch.cat)
 
         parts = list(in_batches(count, baselines, evaluate, "baseline"))
@@ -283,7 +285,7 @@ class _Pairs:
         Raises:
             LayerError: they are something else.
         """
-        expected = [length * pairs / self._scores.batch for length in self._lengths]
+        expected = [length * pairs / max(self._scores.batch, 1) for length in self._lengths]
         lengths = [len(one) if one.dim() else 1 for one in tensors_of(found)]
         if lengths != expected:
             raise LayerError(
@@ -327,7 +329,8 @@ def _summed(parts: Sequence[Tensor]) -> Tensor:
 
 def _summed_beside(count: int, batch: int, values: Tensor) -> Tensor:
     """Return the sums over copies of each image that are side by side."""
-    return values.reshape(batch, count, -1, *values.shape[1:]).sum(1).flatten(0, 1)
+    rows = len(values) // max(batch * count, 1)
+    return values.reshape(batch, count, rows, *values.shape[1:]).sum(1).flatten(0, 1)
 
 
 def _of_targets(delta: Tensor) -> Tensor:

@@ -56,7 +56,9 @@ class FEM(ActivationMap):
 
     def weigh(self, values: Tensor, gradients: Tensor) -> Tensor:
         flat = values.flatten(2)
-        mean, deviation = flat.mean(2, keepdim=True), flat.std(2, correction=0, keepdim=True)
+        mean = flat.mean(2, keepdim=True)
+        # Not by `std`, which warns of an empty batch.
+        deviation = (flat - mean).square().mean(2, keepdim=True).sqrt()
         strong = (flat > mean + self.k * deviation).to(values.dtype).mean(2)
         return strong.view(*strong.shape, *[1] * (values.dim() - 2)) * values
 

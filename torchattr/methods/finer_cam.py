@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.targets import (
     Classes,
     Neuron,
@@ -213,6 +214,5 @@ def _checked_gamma(gamma: Any) -> float:
 
 
 def _checked_weighting(weighting: Any) -> Weighting:
-    if weighting not in get_args(Weighting):
-        raise InputError(f"weighting must be one of {get_args(Weighting)}, got {weighting!r}")
+    check_choice("weighting", weighting, get_args(Weighting))
     return weighting

@@ -7,13 +7,13 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import Inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.core.warn import warn
 from torchattr.errors import (
     Hint,
-    InputError,
     LayerError,
     NotSpatialWarning,
     ShapeError,
@@ -68,8 +68,7 @@ class FullGrad(GradientAttribution):
         memory: Memory = "auto",
     ) -> None:
         super().__init__(model, output=output, memory=memory)
-        if rescale not in get_args(Rescale):
-            raise InputError(f"rescale must be one of {get_args(Rescale)}, got {rescale!r}")
+        check_choice("rescale", rescale, get_args(Rescale))
         self.rescale: Rescale = rescale
 
     def attribute(

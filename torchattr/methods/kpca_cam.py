@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import InputError
 from torchattr.methods._cam.principal import Kernel, first_kernel_component, magnitude
@@ -55,9 +56,7 @@ class KPCACAM(ActivationMap):
         output: OutputKey = None,
     ) -> None:
         super().__init__(model, layer, calls=calls, layout=layout, output=output)
-        if kernel not in get_args(Kernel):
-            allowed = ", ".join(map(repr, get_args(Kernel)))
-            raise InputError(f"kernel must be one of {allowed}, got {kernel!r}")
+        check_choice("kernel", kernel, get_args(Kernel))
         if gamma is not None and not 0 < gamma < float("inf"):
             raise InputError(f"gamma must be positive, got {gamma}; leave it out for 1 / channels")
         self.kernel: Kernel = kernel

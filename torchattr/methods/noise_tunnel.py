@@ -9,13 +9,14 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.rounding import in_single
 from torchattr.core.stepping import counted
 from torchattr.core.targets import Neuron
 from torchattr.core.types import Tensors
-from torchattr.errors import InputError, InputTypeError, OutputError
+from torchattr.errors import InputTypeError, OutputError
 from torchattr.methods._perturbation.batch_repeat import (
     repeat_arguments,
     repeat_rows,
@@ -194,9 +195,7 @@ def _check_floating(inputs: Inputs) -> None:
 
 
 def _check(nt_type: Any, nt_samples: Any, nt_samples_batch_size: Any) -> None:
-    if nt_type not in get_args(NoiseTunnelType):
-        allowed = ", ".join(map(repr, get_args(NoiseTunnelType)))
-        raise InputError(f"nt_type must be one of {allowed}, got {nt_type!r}")
+    check_choice("nt_type", nt_type, get_args(NoiseTunnelType))
     checked_count(nt_samples, "nt_samples")
     if nt_samples_batch_size is not None:
         checked_count(nt_samples_batch_size, "nt_samples_batch_size")

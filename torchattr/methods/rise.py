@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import Inputs, as_baselines, as_inputs
 from torchattr.core.outputs import activated_by
 from torchattr.core.targets import Target
@@ -158,6 +159,5 @@ def _probability(value: Any) -> float:
 
 
 def _normalisation(value: Normalisation) -> Normalisation:
-    if value not in get_args(Normalisation):
-        raise InputError(f"normalisation must be one of {get_args(Normalisation)}, got {value!r}")
+    check_choice("normalisation", value, get_args(Normalisation))
     return value

@@ -11,6 +11,7 @@ from torch import nn
 
 from torchattr.core.registry import closest, suggest
 from torchattr.errors import Hint, ModelError, WayOut, WeightsError
+from torchattr.models.hub_network import cached_if_unreachable
 from torchattr.models.loaded import LoadedModel
 from torchattr.models.read_errors import reason
 from torchattr.models.weights import (
@@ -23,6 +24,9 @@ from torchattr.models.weights import (
 
 _SOURCE = re.compile(r"(hf[-_]hub|local-dir):")
 """How names begin that timm does not know itself: of the Hugging Face Hub, and of folders."""
+
+_FAULTS = (OSError, RuntimeError, ValueError)
+"""What timm raises of models that it cannot find or download."""
 
 
 def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:
@@ -68,21 +72,46 @@ def _create(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
 
 def _built(timm: Any, name: str, *, pretrained: bool) -> nn.Module:
     """Return a model of timm; of the Hub, already its configuration is downloaded."""
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=pretrained)
-    except (OSError, RuntimeError, ValueError) as error:
-        if not pretrained and not _SOURCE.match(name):
-            raise
-        why = reason(error)
-        if name.startswith("local-dir:"):
-            raise ModelError(f"timm:{name} is no folder of a model of timm ({why})") from error
-        if _SOURCE.match(name):
-            raise WeightsError(f"timm:{name} could not be fetched from the Hub ({why})") from error
-        raise WeightsError(
+    if name.startswith("local-dir:"):
+        try:
+            return _made(timm, name, pretrained)
+        except _FAULTS as error:
+            raise ModelError(
+                f"timm:{name} is no folder of a model of timm ({reason(error)})"
+            ) from error
+    if not pretrained and not _SOURCE.match(name):
+        return _made(timm, name, pretrained)
+    with cached_if_unreachable() as why:
+        try:
+            return _made(timm, name, pretrained)
+        except _FAULTS as error:
+            raise _not_fetched(name, why or reason(error)) from error
+
+
+def _made(timm: Any, name: str, pretrained: bool) -> nn.Module:
+    model: nn.Module = timm.create_model(name, pretrained=pretrained)
+    return model
+
+
+def _not_fetched(name: str, why: str) -> WeightsError:
+    """Return the error about a model or its weights that the Hub's cache has not, nor the Hub."""
+    if not _SOURCE.match(name):
+        return WeightsError(
             f"the weights of timm:{name} could not be downloaded ({why})",
             hint=Hint(ways_out=[WayOut("pass a file with {setting}", "weights"), UNTRAINED]),
-        ) from error
-    return model
+        )
+    repository = name.partition(":")[2]
+    return WeightsError(
+        f"timm:{name} could not be fetched from the Hub ({why})",
+        hint=Hint(
+            ways_out=[
+                WayOut(
+                    "on a machine that reaches it, check the name and run"
+                    f" hf download {repository} --local-dir FOLDER, then load timm:local-dir:FOLDER"
+                )
+            ]
+        ),
+    )
 
 
 def _class_names(timm: Any, model: Any) -> tuple[str, ...] | None:

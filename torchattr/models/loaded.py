@@ -81,7 +81,8 @@ class LoadedModel:
     def __post_init__(self) -> None:
         if self.activation not in get_args(Meaning):
             raise ModelError(
-                f"activation must be one of {get_args(Meaning)}, got {self.activation!r}"
+                f"activation must be one of {', '.join(map(repr, get_args(Meaning)))}, got"
+                f" {self.activation!r}"
             )
         if not callable(self.transform):
             raise ModelError(

@@ -78,8 +78,17 @@ class Present(ClassSelector):
         return best
 
 
-def parse_targets(texts: Sequence[str], class_names: Sequence[str] | None) -> list[ClassSelector]:
+def parse_targets(
+    texts: Sequence[str],
+    class_names: Sequence[str] | None,
+    allowed: str = "a name, an index, top3, or present",
+) -> list[ClassSelector]:
     """Parse targets: an index, a case-insensitive class name, `top3`, or `present`.
+
+    Args:
+        texts: the targets.
+        class_names: one name for each output, or `None`.
+        allowed: which forms the caller takes, for messages.
 
     Raises:
         TargetError: an unknown name, with the closest ones, or an ambiguous one.
@@ -87,7 +96,7 @@ def parse_targets(texts: Sequence[str], class_names: Sequence[str] | None) -> li
     >>> parse_targets(["7", "Top2", "TABBY"], ["tiger cat", "tabby"])
     [Index(index=7), Top(k=2, clip=False), Index(index=1)]
     """
-    return [_parse(text.strip(), class_names) for text in texts]
+    return [_parse(text.strip(), class_names, allowed) for text in texts]
 
 
 def chosen(
@@ -116,7 +125,7 @@ def chosen(
     return list(dict.fromkeys(listed))
 
 
-def _parse(text: str, names: Sequence[str] | None) -> ClassSelector:
+def _parse(text: str, names: Sequence[str] | None, allowed: str) -> ClassSelector:
     if _INDEX.fullmatch(text):
         return Index(int(text))
     named = find_class(text, names)
@@ -126,7 +135,7 @@ def _parse(text: str, names: Sequence[str] | None) -> ClassSelector:
         return Top(int(top[1]))
     if text.casefold() == PRESENT:
         return Present()
-    raise unknown_class(text, names, "a name, an index, top3, or present")
+    raise unknown_class(text, names, allowed)
 
 
 def default_targets(activation: str) -> list[ClassSelector]:

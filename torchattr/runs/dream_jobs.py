@@ -10,9 +10,10 @@ from torch import Tensor
 
 from torchattr.errors import Hint, ModelError, TargetError, TorchattrError, WayOut
 from torchattr.inspect import Step, deepdream, maximise
-from torchattr.models import LoadedModel
+from torchattr.models import LoadedModel, reason
 from torchattr.results import DREAMS, Display, Entry, Sight, dream_entry, file_name, model_title
 from torchattr.runs.class_selector import Index, parse_targets
+from torchattr.runs.failing_model import RAISED
 from torchattr.runs.job import (
     InputPicture,
     JobProgress,
@@ -150,7 +151,7 @@ def class_index(loaded: LoadedModel, text: str) -> int:
     Raises:
         TargetError: an unknown class, or several, or an index that no class has.
     """
-    (wanted,) = parse_targets([text], loaded.class_names)
+    (wanted,) = parse_targets([text], loaded.class_names, "a name or an index")
     if not isinstance(wanted, Index):
         raise TargetError(
             f"target {text!r} does not select a single class; give an index or a name"
@@ -194,12 +195,11 @@ def _at_any_size(
     """Make an image; explain the failure if the model accepts only one input size."""
     try:
         return dream()
-    except RuntimeError as error:
+    except RAISED as error:
         if isinstance(error, TorchattrError) or (octaves == 1 and size is None):
             raise
-        reason = str(error).splitlines()[0]
         raise ModelError(
             "several octaves, or another size, need a model that accepts images of any size, which"
-            f" this one does not ({reason})",
+            f" this one does not ({reason(error)})",
             hint=Hint(ways_out=[WayOut("omit the size and pass {setting}", "octaves", 1)]),
         ) from error

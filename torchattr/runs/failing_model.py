@@ -13,7 +13,8 @@ from torchattr.core.unlike_inputs import raise_if_unlike
 from torchattr.errors import InputError, ModelError, TorchattrError
 from torchattr.models import LoadedModel, blamed, reason
 
-_RAISED = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+RAISED = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError)
+"""What models raise on inputs that they do not take; transformers assert their size."""
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def failing_is_a_sentence(loaded: LoadedModel, inputs: Callable[[], Tensor]) -> 
     """
     try:
         yield
-    except _RAISED as error:
+    except RAISED as error:
         if isinstance(error, TorchattrError) or blamed(error):
             raise
         pictures = inputs()
@@ -44,7 +45,7 @@ def _fault(loaded: LoadedModel, inputs: Tensor) -> Exception | None:
     try:
         with gradients(False):
             loaded.model(inputs)
-    except _RAISED as error:
+    except RAISED as error:
         return error
     return None
 

@@ -157,7 +157,7 @@ def _class(text: str, names: Sequence[str] | None, form: str) -> int:
     """Return the index of a class."""
     if not text.strip():
         raise TargetError(f"a class is missing in the target; needed is {form}")
-    (one,) = parse_targets([text], names)
+    (one,) = parse_targets([text], names, "a name or an index")
     if not isinstance(one, Index):
         raise TargetError(f"target {text!r} is not a single class; needed is {form}")
     return one.classes_of(len(names))[0] if names else one.index

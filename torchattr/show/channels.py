@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.rounding import settled, share, unit
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import ShapeError
 from torchattr.show.arrays import as_floats
 
 How = Literal["luma", "sum", "mean", "max_abs", "l2", "deviation"]
@@ -36,8 +37,7 @@ def reduce_channels(values: Any, how: How = "max_abs", axis: int = -3) -> np.nda
     array([[0.]])
     """
     array = as_floats(values)
-    if how not in _REDUCTIONS:
-        raise InputError(f"how must be one of {tuple(_REDUCTIONS)}, got {how!r}")
+    check_choice("how", how, _REDUCTIONS)
     if not -array.ndim <= axis < array.ndim or array.shape[axis] == 0:
         raise ShapeError(
             f"values must have channels along axis {axis}, as in (N, C, H, W) or (C, H, W), "

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from torchattr.core.arguments import check_choice
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
 
@@ -23,8 +24,7 @@ _TOLERANCE = 1e-6
 @cache
 def table(name: str) -> np.ndarray:
     """Return the 256 colours of a colour map, uint8 ``(256, 3)``, from low to high; read-only."""
-    if name not in SEQUENTIAL + DIVERGING:
-        raise InputError(f"colour map must be one of {SEQUENTIAL + DIVERGING}, got {name!r}")
+    check_choice("colour map", name, SEQUENTIAL + DIVERGING)
     # Matplotlib takes a third of a second to import, and only its tables are needed.
     from matplotlib import colormaps
 

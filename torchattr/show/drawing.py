@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from torchattr.core.arguments import check_choice
 from torchattr.errors import InputError
 from torchattr.show.elements import Element, Raster, Rectangle
 from torchattr.show.look import LIGHT, RGB, Look
@@ -138,16 +139,14 @@ class Drawing:
 
 def checked_format(name: str) -> Format:
     """Return a format; raises ``InputError`` for an unknown one."""
-    for known in FORMATS:
-        if name == known:
-            return known
-    raise InputError(f"the format must be one of {', '.join(FORMATS)}, got {name!r}")
+    check_choice("the format", name, FORMATS)
+    return cast(Format, name)
 
 
 def checked_dpi(dpi: float | None) -> float | None:
-    """Return a resolution; raises ``InputError`` if it is not above zero."""
-    if dpi is not None and not dpi > 0:
-        raise InputError(f"dpi must be above 0, got {dpi}")
+    """Return a resolution; raises ``InputError`` if it is not above zero and finite."""
+    if dpi is not None and not 0 < dpi < float("inf"):
+        raise InputError(f"dpi must be above 0 and finite, got {dpi}")
     return dpi
 
 

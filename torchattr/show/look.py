@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
+from torchattr.core.arguments import check_choice
 from torchattr.errors import InputError
 
 RGB: TypeAlias = tuple[int, int, int]
@@ -65,10 +66,8 @@ class Look:
 
 def checked_theme(name: str) -> ThemeName:
     """Return a theme; raises ``InputError`` for an unknown one."""
-    for known in THEMES:
-        if name == known:
-            return known
-    raise InputError(f"theme must be one of {', '.join(THEMES)}, got {name!r}")
+    check_choice("theme", name, THEMES)
+    return cast(ThemeName, name)
 
 
 LIGHT = Look()

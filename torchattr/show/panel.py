@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from PIL import Image
 
+from torchattr.core.arguments import check_choice
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
@@ -170,10 +171,8 @@ def _size(frame: Box, cell: int) -> tuple[int, int]:
 
 def checked_view(view: str) -> View:
     """Return what the pictures show; raises ``InputError`` for an unknown name."""
-    for known in get_args(View):
-        if view == known:
-            return known
-    raise InputError(f"view must be one of {get_args(View)}, got {view!r}")
+    check_choice("view", view, get_args(View))
+    return cast(View, view)
 
 
 def _checked(box: Sequence[float]) -> Box:

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.rounding import settled, share, unit
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
@@ -46,8 +47,7 @@ def rescale(
     array([[ 0.5 , -1.  ],
            [ 0.  ,  0.25]])
     """
-    if sign not in get_args(Sign):
-        raise InputError(f"sign must be one of {get_args(Sign)}, got {sign!r}")
+    check_choice("sign", sign, get_args(Sign))
     if percentile is not None and not 0 < percentile <= 100:
         raise InputError(f"percentile must be above 0 and at most 100, got {percentile}")
     array = _keep(as_floats(values), sign)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.core.arguments import check_choice
+from torchattr.errors import ShapeError
 from torchattr.show.arrays import as_floats
 from torchattr.show.channels import How, reduce_channels
 from torchattr.show.colors import colormap, is_diverging, table
@@ -238,8 +239,7 @@ def style_of(method: str, values: Any, style: str | Style | None = None) -> Styl
     if isinstance(style, Style):
         return style
     if style is not None:
-        if style not in STYLES:
-            raise InputError(f"style must be one of {tuple(STYLES)}, got {style!r}")
+        check_choice("style", style, STYLES)
         return STYLES[style]
     known = _METHODS.get(_key(method.partition(" (")[0]))
     if known:

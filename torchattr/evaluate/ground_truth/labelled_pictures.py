@@ -63,7 +63,8 @@ class LabelledPictures:
                 raise InputTypeError(f"{name} must be a tensor, got {type(value).__name__}")
         if self.inputs.dim() != 4 or not len(self.inputs):
             raise ShapeError(
-                f"inputs must be pictures (N, C, h, w), got the shape {tuple(self.inputs.shape)}"
+                f"inputs must be pictures (N, C, h, w) of at least one value, got"
+                f" the shape {tuple(self.inputs.shape)}"
             )
         if self.targets.shape != self.inputs.shape[:1] or self.targets.is_floating_point():
             raise ShapeError(

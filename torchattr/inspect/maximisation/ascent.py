@@ -139,6 +139,8 @@ class Ascent:
     def _sizes(self, size: Sequence[int]) -> Iterator[tuple[int, ...]]:
         for octave in reversed(range(self.octaves)):
             small = tuple(round(side / self.octave_scale**octave) for side in size)
+            if min(small) < 2 and self.octaves == 1:
+                raise ShapeError(f"images of {small} are too small; pass at least 2 on each side")
             if min(small) < 2:
                 raise ShapeError(
                     f"{{setting}} would start with an image of {small}",

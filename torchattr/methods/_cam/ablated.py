@@ -85,7 +85,8 @@ class AblatedScores:
         total = max(self._scores.footprint.total, 1)
         size = max(MOST_RECORDED * self._scores.batch // total, 1)
         size = size if self._scores.divisible and self._incremental else self._scores.batch
-        for start in range(0, self._scores.batch, size):
+        # An empty batch is one group, too, whose result is empty.
+        for start in range(0, max(self._scores.batch, 1), max(size, 1)):
             yield slice(start, min(start + size, self._scores.batch))
 
 
@@ -110,7 +111,9 @@ class _Group:
         Args:
             places: the elements of each channel, `(channels, elements)`.
         """
-        suffix = self._suffix() if self._run._incremental and self._batch == 0 else None
+        # A suffix is recognised by its scores, of which an empty batch has none.
+        comparable = self._run._incremental and self._batch == 0 and self._inputs.batch_size > 0
+        suffix = self._suffix() if comparable else None
         if suffix is not None:
             try:
                 return self._all(places, partial(self._behind, suffix))

@@ -158,7 +158,8 @@ def incomplete(found: Sequence[Tensor], rise: Tensor, scores: Sequence[Tensor]) 
 def _summed(found: Sequence[Tensor], rise: Tensor) -> Tensor:
     kind = torch.promote_types(rise.dtype, torch.float32)
     several = rise.shape[1]
-    sums = [one.to(rise.device, kind).reshape(len(one), several, -1).sum(-1) for one in found]
+    each = [one.reshape(len(one), several, one.shape[1:].numel() // several) for one in found]
+    sums = [one.to(rise.device, kind).sum(-1) for one in each]
     total = torch.stack(sums).sum(0)
     # One score for the whole batch rises by what all examples contribute.
     return total if len(rise) == len(total) else total.sum(0, keepdim=True)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import as_tensors
 from torchattr.errors import InputError, InputTypeError
 
@@ -32,10 +33,7 @@ class ExponentialKernel:
     """
 
     def __init__(self, distance_mode: DistanceMode = "cosine", kernel_width: float = 1.0) -> None:
-        if distance_mode not in get_args(DistanceMode):
-            raise InputError(
-                f"distance_mode must be one of {get_args(DistanceMode)}, got {distance_mode!r}"
-            )
+        check_choice("distance_mode", distance_mode, get_args(DistanceMode))
         if not isinstance(kernel_width, (int, float)) or isinstance(kernel_width, bool):
             raise InputTypeError(f"kernel_width must be a number, got {kernel_width!r}")
         if not 0 < kernel_width < float("inf"):

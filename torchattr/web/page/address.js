@@ -27,6 +27,11 @@ export function decoded(name) {
   }
 }
 
+/** Return an object or array as text for the address; null if there is nothing in it. */
+export function encoded(value) {
+  return Object.keys(value).length ? JSON.stringify(value) : null;
+}
+
 function write() {
   const values = Object.entries(readers).map(([name, read]) => [name, read()]);
   const said = new URLSearchParams(values.filter(([, value]) => value !== null && value !== undefined && value !== ""));

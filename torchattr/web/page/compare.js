@@ -1,9 +1,14 @@
 // Two maps of one picture over each other, with a slider between them.
 
+import * as address from "./address.js";
 import * as api from "./api.js";
 import { byId, el, fill } from "./dom.js";
 
 let first = null;
+let shown = null;
+
+/** The open comparison, `{ left, right, share }`: two maps, and the percentage that shows the left one; null if none is open. */
+export const compared = () => shown && { ...shown, share: Number(shown.slider.value) };
 
 /** Begin a comparison with a map, or end it with a second one; `button` is the one of this map. */
 export function comparing(card, button) {
@@ -14,7 +19,7 @@ export function comparing(card, button) {
   if (begun && begun.card.picture.id !== card.picture.id) {
     api.notify(`Both maps must be of the same picture. The first one is of ${begun.card.picture.name}.`, "note");
   } else if (begun) {
-    open(begun.card, card);
+    compare(begun.card, card);
     return;
   }
   const mark = (on) => {
@@ -26,15 +31,22 @@ export function comparing(card, button) {
   mark(true);
 }
 
-function open(left, right) {
+/** Lay two maps of one picture over each other; `share` is the percentage that shows the left one. */
+export function compare(left, right, share = 50) {
   const dialog = byId("full");
+  if (dialog.open) return;
   const [width, height] = [left.canvas.width, left.canvas.height];
   const above = copied(left.canvas, "left");
   const line = el("span", { className: "divider", "aria-hidden": "true" });
-  const slider = el("input", { type: "range", min: 0, max: 100, value: 50, step: 0.5,
-    "aria-label": `Share of the picture that shows ${named(left)}`, oninput: () => divide() });
+  const slider = el("input", { type: "range", min: 0, max: 100, step: 0.5,
+    "aria-label": `Share of the picture that shows ${named(left)}`, value: share, oninput: () => divide() });
   const stack = el("div", { className: "stack" }, copied(right.canvas, "right"), above, line, slider);
-  const divide = () => stack.style.setProperty("--share", `${slider.value}%`);
+  const divide = () => {
+    stack.style.setProperty("--share", `${slider.value}%`);
+    address.changed();
+  };
+  shown = { left, right, slider };
+  dialog.addEventListener("close", () => { shown = null; address.changed(); }, { once: true });
   divide();
   stack.style.setProperty("--ratio", width / height);
   fill(dialog,

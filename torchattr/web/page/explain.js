@@ -2,6 +2,7 @@
 
 import * as address from "./address.js";
 import * as api from "./api.js";
+import { compare, compared } from "./compare.js";
 import { arrows, byId, el, fill, marked, press, unmarked } from "./dom.js";
 import { Form } from "./form.js";
 import { StyleControls } from "./map_style.js";
@@ -32,13 +33,14 @@ export function startExplain() {
   choose(method, address.decoded("options") ?? {});
   on("layers", () => choose(method, form.values()));
   address.keep("method", () => method.name);
-  address.keep("options", () => said(form.values()));
-  address.keep("style", () => said(Object.fromEntries(Object.entries(bar.chosen).filter(([, value]) => value !== null))));
+  address.keep("options", () => address.encoded(form.values()));
+  address.keep("style", () => address.encoded(bar.entered));
   const asked = address.decoded("maps");
   let opened = Array.isArray(asked) && asked.length ? asked : null;
   let restoring = false;
   // What is still to be restored stays in the address.
-  address.keep("maps", () => said(opened ?? results.questions));
+  address.keep("maps", () => address.encoded(opened ?? results.questions));
+  address.keep("compare", () => (opened ? address.opened.compare : comparison()));
   on("target", (target) => {
     title();
     address.changed();
@@ -74,8 +76,24 @@ export function startExplain() {
     restoring = true;
     const questions = opened.filter((question) => find(question?.method));
     for (const question of questions) await ask(question, null);
+    // An answer that failed to come back would leave other maps at its place.
+    if (results.questions.length === opened.length) compareAgain();
     opened = null;
     address.changed();
+  }
+
+  /** Open the comparison that the address names. */
+  function compareAgain() {
+    const [left, right, share] = (address.opened.compare ?? "").split(",").map(Number);
+    const [one, other] = [results.maps[left], results.maps[right]];
+    if (one && other && one.picture.id === other.picture.id) compare(one, other, share);
+  }
+
+  /** Return the open comparison for the address: the places of both maps, and the share of the left one. */
+  function comparison() {
+    const open = compared();
+    const places = open ? [results.maps.indexOf(open.left), results.maps.indexOf(open.right)] : [-1];
+    return places.includes(-1) ? null : [...places, open.share].join(",");
   }
 
   function ask(question, name) {
@@ -85,8 +103,6 @@ export function startExplain() {
     return picture && api.reporting(() => results.expect(placeholder, question, picture, api.post("api/attributions", question, job)));
   }
 }
-
-const said = (values) => (Object.keys(values).length ? JSON.stringify(values) : null);
 
 /** Keep the summary of a docstring and what the result is *not*; details are in the documentation. */
 const isSummary = (text, index) => index === 0 || text.includes("*not*");

@@ -12,10 +12,11 @@ import { ofModel, on, set, state } from "./state.js";
 
 const PAGE = 48;
 const RULES = [["deconvolution", "Deconvnet"], ["guided", "Guided"], ["gradient", "Gradient"]];
+const SHARED = "shared";
 const ORDERS = [["channel", "By index"], ["largest", "By maximum"], ["mean", "By mean"]];
 
 export function startLayers() {
-  const now = { layer: null, call: 1, maps: null, page: 0, shared: false, cmap: "", channel: null, position: null,
+  const now = { layer: null, call: 1, maps: null, page: 0, shared: address.opened.scale === SHARED, cmap: address.opened.cmap ?? "", channel: null, position: null,
     order: among(ORDERS, address.opened.order), rule: among(RULES, address.opened.rule) };
   const nextMaps = api.latest();
   const nextPage = api.latest();
@@ -37,7 +38,7 @@ export function startLayers() {
   arrows(list, "button:not([disabled])");
   arrows(grid, ".mapthumb", columns);
   new ResizeObserver(() => detail.isConnected && place()).observe(grid);
-  const bar = new StyleControls("Back-projection style", () => repaint());
+  const bar = new StyleControls("Back-projection style", () => { repaint(); address.changed(); }, address.decoded("projections"));
   const toolbar = makeTools();
 
   on("picture", (picture) => api.reporting(async () => {
@@ -54,6 +55,9 @@ export function startLayers() {
   address.keep("layer", () => now.layer?.name ?? restored.layer);
   address.keep("call", () => (now.layer?.calls > 1 ? now.call : null));
   address.keep("order", () => (now.order === ORDERS[0][0] ? null : now.order));
+  address.keep("scale", () => (now.shared ? SHARED : null));
+  address.keep("cmap", () => now.cmap);
+  address.keep("projections", () => address.encoded(bar.entered));
   address.keep("map", () => restored.map ?? now.channel);
   address.keep("at", () => restored.at ?? now.position?.join(","));
   address.keep("rule", () => (now.rule === RULES[0][0] ? null : now.rule));
@@ -179,9 +183,9 @@ export function startLayers() {
 
   function makeTools() {
     const order = choice("Order", ORDERS, (value) => { now.order = value; now.page = 0; });
-    const scale = segmented("Scale", [["each", "Per map"], ["shared", "Shared"]], "each",
-      (value) => { now.shared = value === "shared"; change(); });
-    const colours = el("select", { onchange: () => { now.cmap = colours.value; change(); } });
+    const scale = segmented("Scale", [["each", "Per map"], [SHARED, "Shared"]], now.shared ? SHARED : "each",
+      (value) => { now.shared = value === SHARED; change(); });
+    const colours = el("select", { name: "cmap", onchange: () => { now.cmap = colours.value; change(); } });
     const png = el("a", { className: "link", download: "" }, "All maps as PNG");
     const npz = el("a", { className: "link", download: "" }, "NPZ");
     fill(tools, order, el("div", { className: "field" }, el("span", {}, "Scale"), scale.group),

@@ -40,6 +40,11 @@ export class StyleControls {
     for (const [name, value] of Object.entries(initial ?? {})) if (name in this.chosen) this.enter(name, value);
   }
 
+  /** What was chosen, without what was not. */
+  get entered() {
+    return Object.fromEntries(Object.entries(this.chosen).filter(([, value]) => value !== null));
+  }
+
   controls(label) {
     return el("div", { className: "stylebar", role: "group", "aria-label": label },
       this.select("kind", "Style", KINDS),

@@ -24,6 +24,11 @@ export class Results {
     return this.answers.map(({ question }) => question);
   }
 
+  /** The cards of all maps, those of the oldest answer first. */
+  get maps() {
+    return this.answers.flatMap(({ cards }) => cards);
+  }
+
   /** Show a placeholder until the promise of an answer is settled, then the answer. */
   async expect(placeholder, question, picture, promise) {
     if (!this.answers.length) this.element.querySelector(".empty")?.remove();
@@ -82,7 +87,7 @@ export class Results {
 
   repaint() {
     const chosen = this.style();
-    const shown = this.answers.flatMap(({ cards }) => cards).filter(({ element }) => this.element.contains(element));
+    const shown = this.maps.filter(({ element }) => this.element.contains(element));
     return api.reporting(() => Promise.all(shown.map((card) => card.paint(chosen))));
   }
 }
