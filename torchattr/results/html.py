@@ -18,7 +18,7 @@ from torchattr.results.files import (
 from torchattr.results.html_page import GENERATOR, PagePart, page, part_of
 from torchattr.results.locks import locked
 from torchattr.results.sink import Entry, Sink
-from torchattr.show import checked_theme
+from torchattr.show import ThemeName, checked_theme
 
 
 class Report(Sink):
@@ -47,7 +47,7 @@ class Report(Sink):
     ) -> None:
         self.file = as_destination(file, "html")
         self._title = title
-        self._theme = None if theme is None else checked_theme(theme)
+        self._theme: ThemeName | None = None if theme is None else checked_theme(theme)
         self._parts: list[PagePart] = []
         self._skipped: dict[str, str] = {}
         check_writable(self.file.parent, "html")
