@@ -49,6 +49,10 @@ def test_what_does_not_fit_is_left_out_with_its_reason(found) -> None:
     assert any(note.startswith("Left out: raw_attention, RawAttention") for note in found.notes())
 
 
+def test_what_the_metrics_replace_is_said(found) -> None:
+    assert "Measured by: single: 16 x 16 squares." in list(found.notes())
+
+
 def test_a_seed_gives_the_same(found) -> None:
     options = {"methods": ["saliency"], "metrics": ["mass"], "n": 10}
     first, again, other = (benchmark(seed=seed, **options) for seed in (3, 3, 4))

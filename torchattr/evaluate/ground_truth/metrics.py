@@ -40,6 +40,10 @@ STEPS = 10
 SETS = 64
 ROAD_FRACTIONS = (0.3, 0.6)
 
+_SQUARES = f"{BLOCKS} x {BLOCKS} squares"
+_CURVE = f"{STEPS} steps over {_SQUARES}"
+_REMOVED = " and ".join(f"{fraction:.0%}" for fraction in ROAD_FRACTIONS)
+
 
 @dataclass(frozen=True)
 class MapMetric:
@@ -51,6 +55,7 @@ class MapMetric:
         is_better: which of two values is the better one.
         measure: what computes it.
         on: the pictures that it is measured on.
+        setting: what its values depend on beside the maps, for readers of a table.
     """
 
     name: str
@@ -58,6 +63,7 @@ class MapMetric:
     measure: Measure
     is_better: Literal["higher", "lower"] = "higher"
     on: On = "scenes"
+    setting: str = ""
 
     @property
     def sign(self) -> int:
@@ -160,11 +166,18 @@ METRICS: Mapping[str, MapMetric] = {
         MapMetric("grid", "localisation", in_cell, on="grids"),
         MapMetric("difull", "localisation", in_cell, on="full"),
         MapMetric("dipart", "localisation", in_cell, on="part"),
-        MapMetric("deletion", "faithfulness", by_curve(deletion_curve), "lower"),
-        MapMetric("insertion", "faithfulness", by_curve(insertion_curve)),
-        MapMetric("road", "faithfulness", imputed_difference),
-        MapMetric("sets", "faithfulness", by_forwards(faithfulness_correlation, n_samples=SETS)),
-        MapMetric("single", "faithfulness", by_forwards(single_deletion)),
+        MapMetric("deletion", "faithfulness", by_curve(deletion_curve), "lower", setting=_CURVE),
+        MapMetric("insertion", "faithfulness", by_curve(insertion_curve), setting=_CURVE),
+        MapMetric(
+            "road", "faithfulness", imputed_difference, setting=f"{_REMOVED} of the pixels imputed"
+        ),
+        MapMetric(
+            "sets",
+            "faithfulness",
+            by_forwards(faithfulness_correlation, n_samples=SETS),
+            setting=f"{SETS} sets of {_SQUARES}",
+        ),
+        MapMetric("single", "faithfulness", by_forwards(single_deletion), setting=_SQUARES),
         MapMetric("gini", "complexity", by_maps(gini_index)),
         MapMetric("entropy", "complexity", by_maps(entropy), "lower"),
     )
