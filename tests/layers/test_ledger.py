@@ -45,6 +45,15 @@ UNKNOWN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "operator in place": (lambda x: _squared(2 * x), "pow_"),
     "several inputs": (lambda x: torch.pow(x, x), "pow"),
     "variance": (lambda x: x.var(1), "var"),
+    "statistics of the batch": (
+        lambda x: F.batch_norm(x, None, None, training=True, eps=0.1),
+        "batch_norm",
+    ),
+    "a rounded quotient": (
+        lambda x: torch.div(x, 0.3, rounding_mode="floor") + x,
+        "div",
+    ),
+    "its method": (lambda x: x.div(0.3, rounding_mode="trunc") + x, "div"),
 }
 
 

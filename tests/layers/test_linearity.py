@@ -44,6 +44,8 @@ UNKNOWN: dict[str, tuple[str, Function]] = {
     "running sum": ("logcumsumexp", lambda x: x.logcumsumexp(-1)),
     "a rest": ("remainder", lambda x: x % 0.3),
     "rounding": ("round", lambda x: x.round()),
+    "a rounded quotient": ("div", lambda x: torch.div(x, 0.3, rounding_mode="trunc")),
+    "two rounded tensors": ("div", lambda x: torch.div(x, W[:1, :1], rounding_mode="floor")),
     "two rows of one batch": ("batch_norm", lambda x: F.batch_norm(x, None, None, training=True)),
     "a custom function": ("cube", lambda x: _Cube.apply(x)),
     "packed sequences": (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, refused
 from methods.attending import IMAGES, Array, as_map, attending, eager
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import torchattr as ta
 from torchattr.errors import InputError
@@ -61,3 +62,17 @@ def test_wrong_options_are_refused() -> None:
         ta.AttentionRollout(model, start_layer=-1)
     with refused(InputError, "start_layer", "3 layers"):
         ta.AttentionRollout(model, start_layer=3).attribute(IMAGES, 1)
+
+
+@pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION])
+@pytest.mark.parametrize(
+    "method",
+    [ta.AttentionRollout, ta.RawAttention, ta.AttentionGradient, ta.LeGrad, ta.AttnLRP],
+)
+def test_nothing_depends_on_the_kernel_of_attention(method: Any, backend: Any) -> None:
+    found = {}
+    for spelling, kernel in (("explicit", SDPBackend.MATH), ("fused", backend)):
+        with sdpa_kernel(kernel):
+            found[spelling] = method(attending(spelling)).attribute(IMAGES, 1)
+    assert found["explicit"].any()
+    assert_same(found["fused"], found["explicit"], 1e-10)

@@ -14,12 +14,12 @@ from torchattr.core.inputs import Inputs
 from torchattr.core.select import layer_names
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.layers import Composite
-from torchattr.methods import Calls, PassResult
+from torchattr.methods import Calls, PassResult, RelevanceByComposite
 
 _GENERAL = {"conv": "epsilon", "linear": "epsilon"}
 
 
-class _RulesOfModules(CaptumMethod, methods.LRP):
+class _RulesOfModules(CaptumMethod, RelevanceByComposite):
     """A method whose rules are set on the modules of the model, as `module.rule`."""
 
     multiplies_by_inputs = True
@@ -53,7 +53,7 @@ class _RulesOfModules(CaptumMethod, methods.LRP):
                 print(f"Applied {rule} on layer {name}: {module}")  # noqa: T201
 
 
-class LRP(_RulesOfModules):
+class LRP(_RulesOfModules, methods.LRP):
     """:class:`torchattr.LRP` by the rules that modules have, `module.rule`; ε for the others.
 
     Args:

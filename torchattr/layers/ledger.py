@@ -129,10 +129,12 @@ class LedgerBook:
         for reason, amount in absorbed.items():
             self.entries.append(LedgerEntry(layer, operation, reason, float(amount)))
 
-    def wants(self, func: Any) -> bool:
-        """Whether a function that is no known operation must be measured."""
+    def wants(self, func: Any, kwargs: Mapping[str, Any]) -> bool:
+        """Whether a call of a function that is no known operation must be measured."""
         name = base_name(func)
-        return name not in _CONSERVING and (self.whole or name not in _AFFINE)
+        if name in _CONSERVING:
+            return kwargs.get("rounding_mode") is not None  # Of a quotient, which is then a step.
+        return self.whole or name not in _AFFINE
 
     def run(
         self, run: Callable[..., Any], func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -333,7 +335,7 @@ _AFFINE = frozenset(
         *("add", "sub", "subtract", "rsub", "radd", "iadd", "isub", "cat", "concat", "concatenate"),
         *("stack", "hstack", "vstack", "dstack", "where", "masked_fill", "masked_scatter"),
         *("index_put", "index_fill", "index_copy", "index_add", "scatter", "scatter_add"),
-        *("setitem", "pad", "constant_pad_nd", "copy", "baddbmm", "addmm", "batch_norm"),
+        *("setitem", "pad", "constant_pad_nd", "copy", "baddbmm", "addmm"),
     )
 )
 """Functions that may have a constant summand."""

@@ -103,6 +103,8 @@ def _refusal(text: str, operation: str = "") -> ModelError:
 
 def _is_linear(kind: str, node: Any) -> bool:
     """Whether an operation with several inputs is linear in those that depend on the data."""
+    if getattr(node, "_saved_rounding_mode", None) is not None:
+        return False
     dependent = [below is not None for below, _ in node.next_functions]
     positions = _FACTORS.get(kind)
     if positions is None:

@@ -219,7 +219,7 @@ class RuleMode(TorchFunctionMode):
 
     def _run_measured(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run a function unchanged; measure its relevance if that is wanted."""
-        if self.book is None or is_transformed() or not self.book.wants(func):
+        if self.book is None or is_transformed() or not self.book.wants(func, kwargs):
             return self._run(func, args, kwargs)
         return self.book.run(self._run, func, args, kwargs)
 

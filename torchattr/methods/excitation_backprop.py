@@ -22,12 +22,12 @@ from torchattr.methods._gradient.grids import (
 )
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
 from torchattr.methods._relevance.composites import RuleSettings, composite_of
-from torchattr.methods._relevance.relevance import RelevanceAttribution, refuse_half
+from torchattr.methods._relevance.relevance import RelevancePropagation, refuse_half
 from torchattr.methods.registry import register_method
 
 
 @register_method("excitation_backprop")
-class ExcitationBackprop(RelevanceAttribution):
+class ExcitationBackprop(RelevancePropagation):
     """The probability that a walk down positive weights ends at a value: `Σ_i P_i w⁺ x_j / z⁺`.
 
     It starts at the target with probability 1, and at each convolution or linear layer chooses

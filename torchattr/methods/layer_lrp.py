@@ -13,12 +13,12 @@ from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.methods._gradient.at_layers import at_layers, passes_at
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
+from torchattr.methods._relevance.by_composite import RelevanceByComposite
 from torchattr.methods._relevance.composites import CompositeChoice
 from torchattr.methods._relevance.relevance import Start, refuse_half
-from torchattr.methods.lrp import LRP
 
 
-class LayerLRP(LRP):
+class LayerLRP(RelevanceByComposite):
     """The relevance of a layer's values: where :class:`LRP` has the score when it passes there.
 
     `R = y · g` at the layer's output `y`, shaped like it; at its input with

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from torch import Tensor
-
-from torchattr.core.types import Forward, OutputKey
-from torchattr.errors import InputError
-from torchattr.methods._relevance.composites import CompositeChoice, RuleSettings
-from torchattr.methods._relevance.relevance import RelevanceAttribution, Start
+from torchattr.methods._relevance.by_composite import RelevanceByComposite
+from torchattr.methods._relevance.relevance import RelevanceAttribution
 from torchattr.methods.registry import register_method
 
 
 @register_method("lrp")
-class LRP(RelevanceAttribution):
+class LRP(RelevanceByComposite, RelevanceAttribution):
     """Layer-wise relevance propagation: the score, distributed layer by layer to the inputs.
 
     Each operation hands the relevance of its output to its inputs: a convolution or linear layer by
@@ -41,7 +34,8 @@ class LRP(RelevanceAttribution):
             kind of norm, leaves relevance in its place, and a batch-norm on its own.
         epsilon: what stabilises denominators.
         gamma: of the γ rule.
-        zero_params: `"bias"` leaves biases out of the denominators, so that they take no relevance.
+        zero_params: `"bias"` leaves biases out of the denominators, so that they take no relevance;
+            of no effect on `"zero"`, which has none.
         low: the lowest value that an input can have, for z_box: a number or tensor.
         high: the highest value.
         start: `"score"` (the map sums to what reaches the inputs of it) or `"one"`.
@@ -62,48 +56,3 @@ class LRP(RelevanceAttribution):
     >>> relevance.shape, abs(ledger.error) < 1e-6
     (torch.Size([1, 3]), True)
     """
-
-    def __init__(
-        self,
-        model: Forward,
-        composite: CompositeChoice = "epsilon_plus",
-        *,
-        zero_params: str | Sequence[str] | None = None,
-        epsilon: float = 1e-6,
-        gamma: float = 0.25,
-        low: Tensor | float | None = None,
-        high: Tensor | float | None = None,
-        start: Start = "score",
-        rules: Mapping[str, Any] | None = None,
-        output: OutputKey = None,
-        strict: bool = True,
-    ) -> None:
-        settings = RuleSettings(epsilon, gamma, _leaves_out_bias(zero_params), low, high)
-        super().__init__(
-            model, composite, settings, start=start, rules=rules, output=output, strict=strict
-        )
-        self._chosen = {
-            "composite": composite,
-            "zero_params": zero_params,
-            "epsilon": None if epsilon == 1e-6 else epsilon,
-            "gamma": None if gamma == 0.25 else gamma,
-            "low": low,
-            "high": high,
-            "start": start,
-        }
-
-    def _settings(self) -> dict[str, Any]:
-        return {**self._chosen, **super()._settings()}
-
-
-def _leaves_out_bias(zero_params: str | Sequence[str] | None) -> bool:
-    """Whether biases are left out of denominators.
-
-    Raises:
-        InputError: other parameters than the bias are named.
-    """
-    if zero_params is None or zero_params == []:
-        return False
-    if zero_params in ("bias", ["bias"], ("bias",)):
-        return True
-    raise InputError(f"zero_params must be 'bias', ['bias'] or None, got {zero_params!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from helpers import assert_same, noise, refused
 from relevance_networks import PICTURES, resnet_like, vgg_like
 
 import torchattr as ta
-from torchattr.errors import InputError, InputTypeError
+from torchattr.errors import InputError, InputTypeError, LayerError
 from torchattr.layers import Composite
 from torchattr.methods._relevance.composites import RuleSettings
 from torchattr.methods._relevance.relevance import RelevanceAttribution
@@ -103,6 +104,40 @@ def test_half_precision_is_refused_for_any_input(method: Any) -> None:
     for call in (method(model).attribute, method(model).ledgers):
         with refused(InputTypeError, "inputs are float16", "bfloat16 or float32"):
             call(inputs, 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_half_precision_by_autocast_is_refused(method: Any) -> None:
+    made = method(torch.nn.Linear(3, 2))
+    calls = (made.attribute, made.account, made.ledgers)
+    with torch.autocast("cpu", torch.float16):
+        for call in calls:
+            with refused(InputTypeError, "autocast('cpu')", "float16", "bfloat16 or float32"):
+                call(torch.ones(1, 3), 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert made.attribute(torch.ones(1, 3), 1).isfinite().all()
+
+
+@pytest.mark.parametrize("method", [ta.LayerLRP, ta.ExcitationBackprop])
+def test_what_is_read_at_layers_has_no_account_of_the_inputs(method: Any) -> None:
+    made = method(vgg_like(), "0")
+    assert not any(hasattr(made, name) for name in ("account", "ledgers"))
+    assert "return_ledger" not in inspect.signature(made.attribute).parameters
+
+
+class TimeFirst(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.step, self.head = torch.nn.Linear(3, 3), torch.nn.Linear(3, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.step(x.transpose(0, 1)).relu().mean(0))
+
+
+def test_a_start_at_one_needs_values_by_example() -> None:
+    method = ta.LayerLRP(TimeFirst(), "step", start="one")
+    with refused(LayerError, "step", "(5, 2, 3)", "2 examples", "first dimension is the batch"):
+        method.attribute(torch.rand(2, 5, 3), 1)
 
 
 @pytest.mark.parametrize("method", METHODS)

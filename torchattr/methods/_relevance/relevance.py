@@ -15,7 +15,7 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import joined
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors
-from torchattr.errors import InputError, InputTypeError
+from torchattr.errors import InputError, InputTypeError, LayerError
 from torchattr.layers import Composite, Coverage, RuleTable, refuse_unknown
 from torchattr.methods._gradient.backward_pass import Pass, PassResult
 from torchattr.methods._relevance.accounting import Accounted, Accounting, refuse_zero
@@ -50,8 +50,10 @@ class RelevanceAccount:
     coverage: Coverage
 
 
-class RelevanceAttribution(GradientAttribution):
-    """A method that distributes the score: `R = x · g`, with `g` the backward of a composite.
+class RelevancePropagation(GradientAttribution):
+    """A method that passes a score down: `R = x · g`, with `g` the backward of a composite.
+
+    Where `R` is read, a subclass says.
 
     Args:
         model: as for every method, see :class:`Attribution`.
@@ -97,6 +99,30 @@ class RelevanceAttribution(GradientAttribution):
     @property
     def table(self) -> RuleTable:
         return self.composite
+
+    def passes(
+        self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
+    ) -> Sequence[Pass]:
+        refuse_half(inputs)
+        return super().passes(inputs, arguments, target=target, **options)
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._settings().items() if name != "memory"}
+
+    def _shares(self, result: PassResult, number: int) -> list[Tensor]:
+        """Return the relevance of each value of a call, in units of the score if it starts at 1."""
+        pairs = zip(result.values[number], result.gradients[number], strict=True)
+        shares = [factor * grad for factor, grad in pairs]
+        if self.start == "one":
+            return [_per_unit(share, result) for share in shares]
+        return shares
+
+
+class RelevanceAttribution(RelevancePropagation):
+    """A method that distributes the score over the inputs, and accounts for the rest of it.
+
+    Args, and what is raised, as for :class:`RelevancePropagation`.
+    """
 
     def attribute(
         self,
@@ -177,40 +203,43 @@ class RelevanceAttribution(GradientAttribution):
         of_one = self.start == "one"
         return Accounting(self.model, self.composite, self.output, of_one, title)
 
-    def passes(
-        self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
-    ) -> Sequence[Pass]:
-        refuse_half(inputs)
-        return super().passes(inputs, arguments, target=target, **options)
-
-    def _settings(self) -> dict[str, Any]:
-        return {name: value for name, value in super()._settings().items() if name != "memory"}
-
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
         return inputs.restore(self._shares(results[0], 0))
 
-    def _shares(self, result: PassResult, number: int) -> list[Tensor]:
-        """Return the relevance of each value of a call, in units of the score if it starts at 1."""
-        pairs = zip(result.values[number], result.gradients[number], strict=True)
-        shares = [factor * grad for factor, grad in pairs]
-        if self.start == "one":
-            return [_per_unit(share, result.scores) for share in shares]
-        return shares
-
 
 def refuse_half(inputs: Inputs) -> None:
-    """Check that no input is in half precision, whose range denominators leave.
+    """Check that nothing is computed in half precision, whose range denominators leave.
 
     Raises:
-        InputTypeError: one is.
+        InputTypeError: an input is, or autocast makes the model do so.
     """
-    if any(tensor.dtype is torch.float16 for tensor in inputs.tensors):
+    autocast = {tensor.device.type for tensor in inputs.tensors if _is_autocast_to_half(tensor)}
+    if autocast or any(tensor.dtype is torch.float16 for tensor in inputs.tensors):
+        what = f"torch.autocast({autocast.pop()!r}) computes in" if autocast else "inputs are"
         raise InputTypeError(
-            "inputs are float16, in whose range the quotients of relevance overflow or vanish; use"
+            f"{what} float16, in whose range the quotients of relevance overflow or vanish; use"
             " bfloat16 or float32 for inputs and model"
         )
 
 
-def _per_unit(share: Tensor, scores: Tensor) -> Tensor:
-    refuse_zero(scores, "start='one'", "use start='score'")
-    return share / scores.to(share).view(-1, *(1,) * (share.dim() - 1))
+def _is_autocast_to_half(tensor: Tensor) -> bool:
+    kind = tensor.device.type
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return is_on and torch.get_autocast_dtype(kind) is torch.float16
+
+
+def _per_unit(share: Tensor, result: PassResult) -> Tensor:
+    """Return relevance in units of the score of the example that it belongs to.
+
+    Raises:
+        InputError: a score is 0.
+        LayerError: it is not known which example each value belongs to.
+    """
+    refuse_zero(result.scores, "start='one'", "use start='score'")
+    if len(share) != len(result.scores):
+        raise LayerError(
+            f"relevance that begins with 1 is divided by the score of each example, but"
+            f" {result.name} has values of shape {tuple(share.shape)} for"
+            f" {len(result.scores)} examples; choose a layer whose first dimension is the batch"
+        )
+    return share / result.scores.to(share).view(-1, *(1,) * (share.dim() - 1))

@@ -50,6 +50,12 @@ def _is_any(tensor: Tensor, others: Any) -> bool:
 class Sum(_Joined):
     """`g` to both summands."""
 
+    def save(self, call: Call, x: Any, y: Tensor) -> tuple[Tensor, ...]:
+        saved = super().save(call, x, y)
+        if call.inplace and not x[0].requires_grad:
+            return (y - call.alpha * x[1], *saved)  # The constant that the sum overwrote.
+        return saved
+
     def backward(self, call: Call, grad: Tensor, *saved: Tensor) -> tuple[Tensor, ...]:
         scaled = grad if call.alpha == 1 else grad * call.alpha
         pairs = zip((grad, scaled), call.shapes, strict=True)
