@@ -202,6 +202,15 @@ TARGETS: tuple[Target, ...] = (
         ("sides", "grad-cam", "ratio"),
     ),
     *(
+        _named(
+            "coalitions",
+            name,
+            1 / 3,
+            f"{name}, 100 superpixels, VGG-16, ResNet-50: of Captum's time",
+        )
+        for name in ("ShapleyValueSampling", "KernelShap")
+    ),
+    *(
         _named("paths", name, 0.9, f"{name}, 50 points, ResNet-18 and ResNet-50: of Captum's time")
         for name in ("LayerIntegratedGradients", "GradientShap")
     ),
