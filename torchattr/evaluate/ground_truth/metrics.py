@@ -125,7 +125,8 @@ def in_top(pictures: LabelledPictures, maps: Tensor) -> Tensor:
 def hits(pictures: LabelledPictures, maps: Tensor) -> Tensor:
     """Return 1 where a map's maximum is in the object's box, else 0; NaN for constant maps."""
     boxes = [*pictures.boxes] * len(maps)
-    return pointed(maps.flatten(0, 1), boxes, "pointing_game").unflatten(0, maps.shape[:2])
+    each = list(maps.flatten(0, 1).cpu())
+    return pointed(each, boxes, "pointing_game").unflatten(0, maps.shape[:2])
 
 
 def in_cell(pictures: LabelledPictures, maps: Tensor) -> Tensor:
