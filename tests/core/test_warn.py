@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import torchattr as ta
-from torchattr.core.warn import listening, warn
+from torchattr.core.warn import listening, said_once, warn
 from torchattr.errors import Hint, LayerChoiceWarning, TorchattrWarning, WayOut
 
 
@@ -33,6 +33,18 @@ def test_a_listener_hears_it_instead_and_with_its_hint() -> None:
             warn("a layer was chosen", LayerChoiceWarning, hint)
     assert [str(warning) for warning in heard] == ["a layer was chosen. Pass layer=..."]
     assert heard[0].hint == hint
+
+
+def test_what_is_said_twice_is_heard_once_at_the_callers_line() -> None:
+    def run() -> int:
+        for text in ("one", "two", "one"):
+            warn(text, LayerChoiceWarning)
+        return 3
+
+    with pytest.warns(LayerChoiceWarning) as caught:
+        assert said_once(run) == 3
+    assert [str(one.message) for one in caught] == ["one", "two"]
+    assert {one.filename for one in caught} == {__file__}
 
 
 def test_after_the_block_it_warns_again() -> None:

@@ -71,7 +71,8 @@ def with_masks(metric: Callable[..., Any], **options: Any) -> Callable[[Tensor, 
 
 
 def pointing(given: Tensor, mask: Tensor) -> Any:
-    return ev.pointing_game(list(given.sum(1)), list(mask)).accuracy
+    found = ev.pointing_game(list(given.sum(1)), list(mask), range(N))
+    return torch.tensor([found.by_class[number] for number in range(N)])
 
 
 ON_MASKS = {
@@ -167,9 +168,27 @@ ALL = {**MASKED, **ON_GRIDS, **ON_MAPS, **COMPARED, **ON_MODELS, **ON_EXPLANATIO
 RANKED = {
     *("relevance_rank", "localisation_auc", "top_k_intersection", "map_similarity"),
     *("single_deletion", "faithfulness_correlation", "faithfulness_estimate", "sensitivity_n"),
-    *("monotonicity", "monotonicity_correlation"),
+    *("monotonicity", "monotonicity_correlation", "pointing_game"),
+    *("deletion_curve", "insertion_curve", "pixel_flipping", "region_perturbation"),
+    *("selectivity", "irof", "road", "both_orders"),
 }
 """Metrics of the order of a map's elements, which a constant map does not have."""
+
+METRIC_OF = {
+    "both_orders": "pixel_flipping",
+    "map_similarity": "the similarity",
+    **dict.fromkeys(("faithfulness_correlation", "sensitivity_n"), "the correlation"),
+}
+"""What warnings call a metric, if not by its name."""
+
+
+def values_of(found: Any) -> Tensor:
+    """The values of a metric for each map."""
+    if isinstance(found, ev.Curve):
+        return torch.cat([found.scores, found.auc[:, None], found.aopc[:, None]], -1)
+    if isinstance(found, ev.BothOrders):
+        return torch.stack([found.combined, found.area_between], -1)
+    return torch.as_tensor(found)
 
 
 def test_every_metric_is_tried() -> None:
@@ -210,8 +229,9 @@ def test_ranks_of_constant_maps_are_undefined_with_one_warning(name: str, value:
     given = maps()
     given[1] = value
     with pytest.warns(UndefinedMetricWarning, match="NaN for 1 of 3") as heard:
-        found = ALL[name](given)
+        found = values_of(ALL[name](given))
     assert len(heard) == 1
+    assert f"{METRIC_OF.get(name, name)} is undefined" in str(heard[0].message)
     assert bool(found[1].isnan().all())
     assert not bool(found[[0, 2]].isnan().any())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from helpers import seeded
 from measured import SmallNet
 
 import torchattr as ta
+from torchattr.errors import UndefinedMetricWarning
 from torchattr.evaluate import (
     both_orders,
     deletion_curve,
@@ -24,7 +26,7 @@ X = torch.rand(2, 2, 6, 8, generator=GENERATOR, dtype=torch.float64)
 MAPS = torch.randn(2, 2, 6, 8, generator=GENERATOR, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("metric", [road, deletion_curve, region_perturbation])
+@pytest.mark.parametrize("metric", [road, deletion_curve, partial(region_perturbation, size=2)])
 def test_half_the_mean_difference(metric: Any) -> None:
     both = both_orders(metric, MODEL, X, MAPS, 1)
     most, least = (metric(MODEL, X, MAPS, 1, order=order) for order in ("most", "least"))
@@ -37,6 +39,13 @@ def test_half_the_mean_difference(metric: Any) -> None:
         assert both.combined[n].item() == pytest.approx(expected, rel=0, abs=1e-10)
         between = least.auc[n].item() - most.auc[n].item()
         assert both.area_between[n].item() == pytest.approx(between, rel=0, abs=1e-10)
+
+
+def test_a_single_region_has_no_order() -> None:
+    with pytest.warns(UndefinedMetricWarning, match="or there is only one") as heard:
+        both = both_orders(region_perturbation, MODEL, X, MAPS, 1, size=9)
+    assert len(heard) == 1
+    assert bool(both.combined.isnan().all())
 
 
 def test_the_opposite_map_is_as_wrong_as_the_map_is_right() -> None:

@@ -23,9 +23,17 @@ def test_the_verdict_says_what_failed_and_what_is_open() -> None:
         found("other", EDGES, interval(float("nan"))),
     ]
     made = Check(findings, {}, None, {}, 12)  # type: ignore[arg-type]
-    assert made.verdict("one") == "one: passed 1 of 3; failed: edges; unclear: noise"
-    assert made.verdict("other") == "other: passed 0 of 0"
+    assert made.verdict("one") == "one: passed 1 of 2; failed: edges; unclear: noise"
+    assert made.verdict("other") == "other: undecided"
     assert len(made) == 2
+
+
+def test_what_is_unclear_does_not_look_like_a_failure() -> None:
+    mean = torch.tensor(0.1, dtype=torch.float64)
+    four = Interval(mean, mean - 0.1, mean + 0.1, torch.tensor(4), 0.95)
+    made = Check([found("one", EDGES, four)], {}, None, {}, 4)  # type: ignore[arg-type]
+    assert made.verdict("one") == "one: undecided; unclear: edges"
+    assert repr(made) == "Check(4 pictures; passed: one undecided)"
 
 
 def test_columns_are_aligned() -> None:

@@ -10,7 +10,7 @@ from helpers import assert_same, noise, refused, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.errors import InputError, InputTypeError, OutputError
+from torchattr.errors import InputError, InputTypeError, OutputError, UndefinedMetricWarning
 from torchattr.evaluate import Curve, deletion_curve, insertion_curve
 from torchattr.evaluate.replacement import blurred
 
@@ -142,11 +142,25 @@ def test_features_of_a_mask_equal_a_literal_loop(kind: str, own: bool) -> None:
 def test_rows_are_changed_element_by_element_and_ties_by_position() -> None:
     weights = torch.tensor([[1.0, 2.0, 4.0, 8.0]]).double()
     options: dict[str, Any] = {"activation": "none", "baselines": 0}
-    x, ties = torch.ones(2, 4).double(), torch.tensor([[0.0, 1, 0, 1], [5, 5, 5, 5]])
+    x, ties = torch.ones(2, 4).double(), torch.tensor([[0.0, 1, 0, 1], [5, 5, 5, 6]])
     down = deletion_curve(lambda v: v @ weights.T, x, ties, **options)
-    assert down.scores.tolist() == [[15, 13, 5, 4, 0], [15, 14, 12, 8, 0]]
+    assert down.scores.tolist() == [[15, 13, 5, 4, 0], [15, 7, 6, 4, 0]]
     up = insertion_curve(lambda v: v @ weights.T, x, ties, **options)
-    assert up.scores.tolist() == [[0, 2, 10, 11, 15], [0, 1, 3, 7, 15]]
+    assert up.scores.tolist() == [[0, 2, 10, 11, 15], [0, 8, 9, 11, 15]]
+
+
+def test_a_map_without_an_order_has_no_curve_beside_others() -> None:
+    weights = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    maps = torch.tensor([[[1.0, 2.0], [3.0, 3.0]], [[5.0, 5.0], [2.0, 1.0]]])
+    options: dict[str, Any] = {"activation": "none", "baselines": 0}
+    with pytest.warns(UndefinedMetricWarning, match="deletion_curve .* 2 of 2 maps: 0, 1"):
+        found = deletion_curve(
+            lambda v: v @ weights.T, torch.ones(2, 2), maps, ta.Classes(0, 1), **options
+        )
+    assert found.auc.isnan().tolist() == [[False, True], [True, False]]
+    assert found.scores[0, 0].tolist() == [3, 1, 0]
+    assert found.scores[1, 1].tolist() == [7, 4, 0]
+    assert "AUC 2.500" in repr(found)
 
 
 def test_tuples_share_one_order() -> None:

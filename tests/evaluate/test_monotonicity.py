@@ -52,9 +52,7 @@ def test_steps_that_rise_or_stay_count() -> None:
         return rows @ weights.T
 
     assert monotonicity(model, x, weights).item() == 0.5
-    with pytest.warns(
-        UndefinedMetricWarning, match="monotonicity is undefined where the map is const"
-    ):
+    with pytest.warns(UndefinedMetricWarning, match="monotonicity is undefined where all feat"):
         assert bool(monotonicity(model, x, torch.ones(1, 4)).isnan().all())
     assert monotonicity(model, x * weights.sign(), weights.abs()).item() == 1.0
     assert monotonicity(model, x, torch.tensor([[1.0, 3.0, 2.0, 4.0]]), steps=2).item() == 0.5
@@ -107,6 +105,15 @@ def test_a_constant_map_has_no_ranks() -> None:
     with pytest.warns(UndefinedMetricWarning, match="monotonicity_correlation .* 1 of 2") as caught:
         found = monotonicity_correlation(MODEL, X, even, 1, feature_mask=CELLS)
     assert len(caught) == 1
+    assert found.isnan().tolist() == [True, False]
+
+
+def test_a_map_whose_features_are_worth_the_same_has_no_order() -> None:
+    even = MAPS.clone()
+    # The elements differ, the cells that are restored do not.
+    even[0] = torch.tensor([1.0, -1.0]).repeat(4)
+    with pytest.warns(UndefinedMetricWarning, match="monotonicity is undefined .* 1 of 2"):
+        found = monotonicity(MODEL, X, even, 1, feature_mask=CELLS)
     assert found.isnan().tolist() == [True, False]
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError, UndefinedMetricWarning
 from torchattr.evaluate import pointing_game, points_at
 
 
@@ -93,14 +93,48 @@ def test_a_mask_of_everything_or_nothing_tells_nothing():
         with pytest.raises(InputError, match=f"the mask is {word}.*leave that example out"):
             points_at(peak(0, 0), mask)
     with pytest.raises(ShapeError, match="a mask must be"):
-        points_at(peak(0, 0), np.zeros((1, 4, 6), bool))
+        points_at(peak(0, 0), np.zeros((2, 4, 6), bool))
+    with pytest.raises(InputError, match="a mask must hold bools, or the numbers 0 and 1"):
+        points_at(peak(0, 0), np.full((4, 6), 0.5))
 
 
 def test_all_places_that_share_the_maximum_count():
     two = peak(1, 2) + peak(1, 4)
     assert points_at(two, (2, 1, 5, 2))
     assert not points_at(two, (2, 1, 3, 2))
-    assert not points_at(np.zeros((4, 6)), (0, 0, 3, 4))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3.0])
+def test_a_constant_map_neither_hits_nor_misses(value):
+    flat, everything = np.full((4, 6), value), (0, 0, 6, 4)
+    with pytest.warns(UndefinedMetricWarning, match="points_at is undefined"):
+        assert points_at(flat, everything) is None
+    maps, boxes = [flat, peak(0, 0), peak(0, 0), flat], [everything, (0, 0, 1, 1), (3, 3, 4, 4)]
+    with pytest.warns(UndefinedMetricWarning, match="2 of 4 maps: 0, 3") as heard:
+        found = pointing_game(maps, [*boxes, everything], ["a", "a", "a", "b"])
+    assert len(heard) == 1
+    assert (found.hits, found.counts) == ({"a": 1, "b": 0}, {"a": 2, "b": 0})
+    assert found.by_class["a"] == found.accuracy == 0.5
+    assert np.isnan(found.by_class["b"])
+    with pytest.warns(UndefinedMetricWarning):
+        assert np.isnan(pointing_game([flat], [everything]).accuracy)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32, bool])
+def test_masks_are_bools_or_the_numbers_0_and_1(kind):
+    mask = np.zeros((4, 6), kind)
+    mask[1, 2] = 1
+    for place in (mask, mask[None], torch.from_numpy(mask), torch.from_numpy(mask)[None]):
+        assert points_at(peak(1, 2), place) is True
+        assert points_at(peak(1, 3), place) is False
+    assert pointing_game([peak(1, 2)], torch.from_numpy(mask)[None, None]).accuracy == 1
+
+
+def test_four_columns_of_numbers_are_boxes():
+    boxes = np.array([[0, 0, 1, 1], [2, 1, 3, 2]])
+    assert points_at(peak(1, 2), boxes)
+    assert points_at(peak(1, 2), torch.from_numpy(boxes))
+    assert points_at(peak(1, 2, (4, 4)), np.arange(16).reshape(4, 4) == 6)
 
 
 def test_negative_maps_have_a_maximum_too():
@@ -136,6 +170,12 @@ def test_moving_box_and_maximum_together_changes_nothing(row, column, scale):
         (ShapeError, "one map", lambda: points_at(np.zeros((3, 4, 6)), (0, 0, 1, 1))),
         (InputError, "NaN", lambda: points_at(peak(0, 0) * np.nan, (0, 0, 1, 1))),
         (InputError, "tolerance", lambda: points_at(peak(0, 0), (0, 0, 1, 1), tolerance=-1)),
+        (InputError, "tolerance", lambda: points_at(peak(0, 0), (0, 0, 1, 1), tolerance=np.nan)),
+        (InputError, "box holds NaN", lambda: points_at(peak(0, 0), (0, np.nan, 1, 1))),
+        (InputError, "box holds NaN", lambda: points_at(peak(0, 0), [(0, 0, 1, 1), (np.nan,) * 4])),
+        (InputError, "box holds NaN or inf", lambda: points_at(peak(0, 0), (0, 0, np.inf, 1))),
+        (InputTypeError, "a box must be the numbers", lambda: points_at(peak(0, 0), "left")),
+        (InputTypeError, "a box must be the", lambda: points_at(peak(0, 0), [(0, 0, 1), 1])),
     ],
 )
 def test_wrong_arguments_are_named(error, said, call):

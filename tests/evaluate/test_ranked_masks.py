@@ -13,8 +13,8 @@ from torchattr.evaluate.ranked_masks import (
     as_fractions,
     counts_of,
     nested,
+    order_of,
     pixels,
-    ranks_of,
 )
 from torchattr.methods import as_segments
 
@@ -28,7 +28,8 @@ def test_steps_are_counts_or_fractions() -> None:
 
 def test_ranks_are_those_of_a_sort() -> None:
     x = noise(2, 3, 4, 5)
-    (found,) = ranks_of(pixels([x]), [x], "most")
+    (found,), is_defined = order_of(pixels([x]), [x], "most")
+    assert is_defined.tolist() == [True, True]
     assert found.shape == (2, 1, 4, 5)
     for n in range(2):
         worth = x[n].mean(0).flatten().tolist()
@@ -40,14 +41,37 @@ def test_ranks_are_those_of_a_sort() -> None:
 def test_channels_may_have_ranks_of_their_own() -> None:
     x = noise(1, 2, 2, 2)
     features = as_segments(as_inputs(x), torch.arange(8).reshape(2, 2, 2))
-    (found,) = ranks_of(features, [x])
+    (found,), _ = order_of(features, [x])
     order = x.flatten().argsort(descending=True).tolist()
     assert found.flatten().tolist() == [order.index(k) for k in range(8)]
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3])
+def test_equal_features_have_no_order_however_many_elements_they_have(value: float) -> None:
+    masks = torch.zeros(1, 1, 30, 30, dtype=torch.long)
+    masks[..., 1:, :3], masks[..., 0, 0] = 1, 2
+    features = as_segments(as_inputs(noise(2, 3, 30, 30).float()), masks)
+    channels = torch.tensor([value, 0.2, 0.3]).reshape(1, 3, 1, 1).expand(2, -1, 30, 30).clone()
+    assert order_of(features, [channels]).is_defined.tolist() == [False, False]
+    channels[1, 0, 0, 0] += 0.01
+    assert order_of(features, [channels]).is_defined.tolist() == [False, True]
+
+
+def test_elements_may_differ_where_their_features_do_not() -> None:
+    x = torch.tensor([[1.0, 3.0, 2.0, 2.0], [1.0, 3.0, 2.0, 1.0]])
+    features = as_segments(as_inputs(x), torch.tensor([0, 0, 1, 1]))
+    assert order_of(features, [x]).is_defined.tolist() == [False, True]
+
+
+def test_features_that_an_example_lacks_give_it_no_order() -> None:
+    x = torch.ones(2, 3)
+    features = as_segments(as_inputs(x), torch.tensor([[0, 0, 1], [2, 1, 1]]))
+    assert order_of(features, [x]).is_defined.tolist() == [False, False]
+
+
 @pytest.mark.parametrize("kind", ["deletion", "insertion"])
 def test_each_mask_replaces_more_than_the_one_before(kind: Any) -> None:
-    (ranks,) = ranks_of(pixels([noise(2, 6)]), [noise(2, 6)])
+    (ranks,), _ = order_of(pixels([noise(2, 6)]), [noise(2, 6)])
     counts = counts_of(torch.tensor([0, 0.5, 0.6, 1.0]).double(), torch.tensor([6, 6]))
     assert counts.T.tolist() == [[0, 3, 4, 6]] * 2
     steps = nested([ranks], counts, kind)

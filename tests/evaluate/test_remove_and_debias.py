@@ -62,6 +62,31 @@ def test_the_noise_is_that_of_the_seed_in_any_batch() -> None:
     assert torch.equal(found[:, 0], calm[:, 0])
 
 
+def test_fractions_share_forwards_as_memory_allows() -> None:
+    rows: list[int] = []
+    hook = MODEL.register_forward_hook(lambda _, given, __: rows.append(len(given[0])))
+    by_seven = road(MODEL, X, MAPS, 1)
+    assert rows == [2, 14]
+    rows.clear()
+    by_three = road(MODEL, X, MAPS, 1, perturbations_per_eval=3)
+    assert rows == [2, 6, 6, 2]
+    rows.clear()
+    one_by_one = road(MODEL, X, MAPS, 1, perturbations_per_eval=1)
+    assert rows == [2] * 8
+    hook.remove()
+    for found in (by_seven, by_three):
+        assert torch.allclose(found.scores, one_by_one.scores, rtol=0, atol=1e-12)
+
+
+def test_a_model_that_takes_one_batch_at_a_time_is_measured() -> None:
+    def of_two(x: Tensor) -> Tensor:
+        assert len(x) == 2
+        return MODEL(x)
+
+    curve = road(of_two, X, MAPS, 1, perturbations_per_eval=1)
+    assert torch.allclose(curve.scores, road(MODEL, X, MAPS, 1).scores, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
@@ -70,6 +95,7 @@ def test_the_noise_is_that_of_the_seed_in_any_batch() -> None:
         ({"fractions": 0.5}, InputTypeError, "a sequence of floats, got float"),
         ({"fractions": ()}, InputTypeError, "a sequence of floats"),
         ({"noise": -1}, InputError, "noise must be at least 0"),
+        ({"perturbations_per_eval": 0}, InputError, "perturbations_per_eval must be at least 1"),
         ({"order": "first"}, InputError, "'most' or 'least'"),
         ({"seed": 1.5}, InputTypeError, "seed must be an int"),
     ],

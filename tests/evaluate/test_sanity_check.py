@@ -150,7 +150,7 @@ def test_constant_maps_cannot_be_measured() -> None:
     with pytest.warns(UndefinedMetricWarning):
         found = check(plain(), PICTURES, LevelMethod, **QUICK)
     assert set(verdicts(found, "LevelMethod").values()) == {"undefined"}
-    assert found.rows[0][1:] == ["–"] * 7 + ["0 of 0"]
+    assert found.rows[0][1:] == ["–"] * 7 + ["undecided"]
     found.plot("LevelMethod")
 
 

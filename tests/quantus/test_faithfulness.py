@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from asked import X, Y, maps, model
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from torchattr import evaluate, quantus
 from torchattr.core.targets import Classes
-from torchattr.errors import InputError
+from torchattr.errors import InputError, UndefinedMetricWarning
 from torchattr.quantus.features import elements, ranked
 from torchattr.quantus.normalising import by_largest
 
@@ -164,6 +165,19 @@ def test_road_counts_right_predictions() -> None:
     right = curve.scores[..., 1:].argmax(1) == labels[:, None]
     assert found == dict(zip([5, 60], right.double().mean(0).tolist(), strict=True))
     assert list(quantus.ROAD().percentages) == list(range(1, 100, 2))
+
+
+def test_constant_maps_are_no_failures() -> None:
+    maps = MAPS.numpy().copy()
+    maps[1] = 0.5
+    labels = NET(x).argmax(1).numpy()
+    with pytest.warns(UndefinedMetricWarning, match="1 of 4 maps: 1"):
+        rises = quantus.Monotonicity(features_in_step=16)(NET, X, Y, maps)
+    assert [one for one in rises if one != one] == rises[1:2]
+    options = {"percentages": [5, 60], "disable_warnings": True}
+    others = np.array([0, 2, 3])
+    found = quantus.ROAD(**options)(NET, X, labels, maps)
+    assert found == quantus.ROAD(**options)(NET, X[others], labels[others], maps[others])
 
 
 def test_infidelity_is_the_mean_over_sizes() -> None:

@@ -56,6 +56,17 @@ def test_pointing_needs_all_maxima_in_the_mask() -> None:
     assert weighted[:3].tolist() == [0.75, 0.0, 0.0]
 
 
+def test_any_number_of_maxima_in_the_mask_is_a_hit() -> None:
+    maps, masks = np.zeros((49, 1, 8, 8)), np.zeros((49, 8, 8), bool)
+    for number in range(49):
+        maps[number].flat[: number + 1] = 1
+    masks[:, :7] = True
+    found = quantus.PointingGame()(None, np.zeros((49, 1, 8, 8)), np.zeros(49), maps, masks)
+    assert found == [1.0] * 49
+    top = evaluate.top_k_intersection(torch.from_numpy(maps), torch.from_numpy(masks), k=1)
+    assert top.tolist() == [1.0] * 49
+
+
 def test_empty_masks_are_refused() -> None:
     with refused(InputError, "masks[0] is empty"):
         quantus.PointingGame()(None, X, Y, MAPS, np.zeros_like(MASKS))

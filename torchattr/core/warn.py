@@ -9,10 +9,12 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from torchattr.core.undoing import undone
 from torchattr.errors import Hint, TorchattrWarning
+
+T = TypeVar("T")
 
 _PACKAGE = str(Path(__file__).parents[1])
 
@@ -49,6 +51,25 @@ def unheard() -> AbstractContextManager[None]:
     ...     warn("a layer was chosen", LayerChoiceWarning)
     """
     return listening(lambda warning: None)
+
+
+def said_once(run: Callable[[], T]) -> T:
+    """Return what a function returns; what it warns of several times is reported once, at its end.
+
+    >>> from torchattr.errors import LayerChoiceWarning
+    >>> heard = []
+    >>> with listening(heard.append):
+    ...     said_once(lambda: [warn("a layer was chosen", LayerChoiceWarning) for _ in range(2)])
+    [None, None]
+    >>> heard
+    [LayerChoiceWarning('a layer was chosen')]
+    """
+    heard: list[TorchattrWarning] = []
+    with listening(heard.append):
+        result = run()
+    for said in {str(one): one for one in heard}.values():
+        warn(said.message, type(said))
+    return result
 
 
 def warn(message: str, category: type[TorchattrWarning], hint: Hint | None = None) -> None:

@@ -34,12 +34,16 @@ def completeness(
 ) -> Tensor:
     """Measure what attributions miss of the score: `Σ a − (s(x) − s(b))`.
 
-    The residual of completeness, 0 for a complete attribution; with `relative` as a share of
-    `|s(x) − s(b)|`. Sundararajan, Taly and Yan 2017, arXiv:1703.01365; with `baselines=None` the
-    conservation `Σ a = s(x)` of Bach et al. 2015, doi:10.1371/journal.pone.0130140.
+    The residual of completeness, of either sign and in the units of the score, 0 for a complete
+    attribution: the nearer to 0, the better; with `relative` as a share of `|s(x) − s(b)|`.
+    Sundararajan, Taly and Yan 2017, arXiv:1703.01365; with `baselines=None` the conservation
+    `Σ a = s(x)` of Bach et al. 2015, doi:10.1371/journal.pone.0130140.
 
     It is *not* evidence that a map is right: the whole score on one pixel is complete. Of methods
     like LRP the ledger (`ta.LRP(model).ledgers(...)`) tells *where* a residual stayed.
+
+    Quantus 0.6 asks whether the floats are equal, of maps that it normalises by default: hardly any
+    attribution passes.
 
     Args:
         model: as for every method, see :class:`torchattr.Attribution`.
@@ -111,6 +115,8 @@ def non_sensitivity(
     happens to have the baseline's value already does not pass for one without effect. It does *not*
     see how much a feature matters, nor what features do together: of a pair that can stand in for
     each other, none matters alone.
+
+    Quantus 0.6 takes features of single elements only, and compares with absolute thresholds.
 
     Args:
         model: as for every method.

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchattr.core.warn import said_once
 from torchattr.evaluate.curves import Curve, mean_over
 
 
@@ -42,21 +43,25 @@ class BothOrders:
         return self.least.auc - self.most.auc
 
     def __repr__(self) -> str:
-        return f"BothOrders(combined {self.combined.mean().item():.3f} on average)"
+        return f"BothOrders(combined {self.combined.nanmean().item():.3f} on average)"
 
 
 def both_orders(metric: Callable[..., Curve], *args: Any, **options: Any) -> BothOrders:
     """Measure curves by both orders.
 
     Two maps that remove the same share of the picture are told apart by what they remove first; the
-    difference of the curves is free of what any removal does to the score. It is *not* free of the
-    baseline, nor does it tell which of the two ends of a map is right.
+    difference of the curves is free of what any removal does to the score. For deletion, the higher
+    :attr:`BothOrders.combined` and :attr:`BothOrders.area_between`, the better; 0 is chance. It is
+    *not* free of the baseline, nor does it tell which of the two ends of a map is right.
 
     Args:
         metric: one of :func:`torchattr.evaluate.deletion_curve`, `insertion_curve`,
             `pixel_flipping`, `region_perturbation` and `road`.
         args: its arguments.
         options: its keywords, without `order`.
+
+    Returns:
+        the curves; both are NaN, with one warning, for maps without an order.
 
     Raises:
         TypeError: `order` is among the keywords.
@@ -69,5 +74,8 @@ def both_orders(metric: Callable[..., Curve], *args: Any, **options: Any) -> Bot
     >>> both.combined, both.area_between
     (tensor([0.6667]), tensor([1.3333]))
     """
-    most = metric(*args, order="most", **options)
-    return BothOrders(most, metric(*args, order="least", **options))
+    # A map without an order has neither.
+    most, least = said_once(
+        lambda: [metric(*args, order=order, **options) for order in ("most", "least")]
+    )
+    return BothOrders(most, least)

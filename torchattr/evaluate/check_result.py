@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+UNDECIDED = "undecided"
+"""Instead of a count, which of too few pictures would be 0 and look like a failure."""
+
+
 @dataclass(frozen=True, eq=False)
 class Check:
     """What sanity checks found of several methods.
@@ -86,7 +90,9 @@ class Check:
             for key, word in (("fail", "failed"), ("unclear", "unclear"))
         }
         said = [f"{word}: {', '.join(titles)}" for word, titles in by_verdict.items() if titles]
-        return "; ".join([f"{method}: passed {self._passed(method)}", *said])
+        decided = self._passed(method)
+        first = decided if decided == UNDECIDED else f"passed {decided}"
+        return "; ".join([f"{method}: {first}", *said])
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as for JSON."""
@@ -140,8 +146,9 @@ class Check:
         return [self[method][criterion.key].cell for criterion in CRITERIA]
 
     def _passed(self, method: str) -> str:
-        verdicts = [one.verdict for one in self[method].values() if one.verdict != "undefined"]
-        return f"{verdicts.count('pass')} of {len(verdicts)}"
+        verdicts = [one.verdict for one in self[method].values()]
+        decided = verdicts.count("pass") + verdicts.count("fail")
+        return f"{verdicts.count('pass')} of {decided}" if decided else UNDECIDED
 
 
 _COLOURS = {"pass": "tab:green", "fail": "tab:red", "unclear": "0.5", "undefined": "0.5"}

@@ -19,6 +19,8 @@ def gini_index(maps: Any) -> Tensor:
 
     It is *not* about truth: a single wrong pixel is as sparse as can be.
 
+    Quantus 0.6 adds 1e-7 to each element first.
+
     Args:
         maps: `(N, h, w)`, or `(N, C, h, w)`, whose channels are summed first.
 
@@ -48,6 +50,8 @@ def entropy(maps: Any) -> Tensor:
 
     It is *not* about truth, and depends on the resolution: compare maps of one size.
 
+    Quantus 0.6 adds 1e-12 in the logarithm.
+
     Arguments, what comes back and errors are those of :func:`gini_index`.
 
     >>> import torch
@@ -67,7 +71,8 @@ def effective_complexity(maps: Any, threshold: float = 1e-5) -> Tensor:
     arXiv:2007.07584, who count the features that are needed to keep the score.
 
     It is *not* free of scale: maps that differ by a factor have different counts, so give a
-    threshold that fits, such as a share of the largest value.
+    threshold that fits, such as a share of the largest value. Quantus 0.6 divides maps by the
+    largest element of the batch first, so that the count of an example depends on the others.
 
     Args:
         maps: as for :func:`gini_index`.

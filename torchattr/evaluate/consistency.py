@@ -27,6 +27,9 @@ def consistency(
     It depends on how explanations are made discrete, and is *not* evidence that they are right: one
     that tells the prediction and nothing else is consistent.
 
+    Quantus 0.6 compares the signs of the *first* five elements, which are all positive for
+    magnitudes, and gives 0 to explanations that no other example shares.
+
     Args:
         attributions: of each example, `(N, ...)`.
         predictions: the predicted class of each example, `(N,)`.

@@ -17,7 +17,6 @@ from torchattr.evaluate.ranked_masks import (
     as_fractions,
     counts_of,
     nested,
-    ranks_of,
 )
 from torchattr.show import notebook, plot_lines, rendered
 
@@ -34,7 +33,8 @@ class Curve:
         kind: `"insertion"` or `"deletion"`.
         fractions: from 0 on, `(N, steps + 1)`; they differ between examples only if these have
             different numbers of features.
-        scores: `(N, steps + 1)`, or `(N, targets, steps + 1)` for several targets.
+        scores: `(N, steps + 1)`, or `(N, targets, steps + 1)` for several targets; NaN for maps
+            without an order.
     """
 
     kind: CurveKind
@@ -94,7 +94,7 @@ class Curve:
 
     def _mean_auc(self) -> str:
         auc = self.auc
-        mean = f"{auc.mean().item():.3f}" if auc.numel() else "of nothing"
+        mean = f"{auc.nanmean().item():.3f}" if auc.numel() else "of nothing"
         return f"{mean} on average" if auc.numel() > 1 else mean
 
     def _lines(self) -> Iterator[tuple[Any, Any, str]]:
@@ -127,8 +127,10 @@ def deletion_curve(
 
     It is *not* independent of the baseline: pictures with holes are unlike any that the model was
     trained on, and their score may fall for that alone. Features of equal attribution go in the
-    order of their numbers, so the curve of a constant map says *nothing* of the map. Compare areas
-    for one model, baseline and number of steps only.
+    order of their numbers, of which the map says *nothing*. Compare areas for one model, baseline
+    and number of steps only.
+
+    Quantus 0.6 has :func:`torchattr.evaluate.pixel_flipping`, whose differences are said there.
 
     Args:
         model: as for every method, see :class:`torchattr.Attribution`.
@@ -143,6 +145,10 @@ def deletion_curve(
             with those of the smallest ("LeRF"), where the score should stay. A feature of several
             elements is ranked by its mean; equal ones keep their order.
         options: see :class:`torchattr.evaluate.DeletionOptions`; a softmax by default.
+
+    Returns:
+        the curve of each map; NaN with a warning where all features are said to be worth the same,
+        as by a constant map, or there is only one: they have no order.
 
     Raises:
         ShapeError: attributions, masks or baselines that do not fit the inputs.
@@ -161,7 +167,8 @@ def deletion_curve(
     """
     settled: DeletionOptions = {"activation": "softmax", **options}
     deletions = Deletions(model, inputs, attributions, target, **settled)
-    return curve_of(deletions, "deletion", order, counts_at(deletions, steps))
+    counts = counts_at(deletions, steps)
+    return curve_of(deletions, "deletion", order, counts, "deletion_curve")
 
 
 def insertion_curve(
@@ -178,7 +185,8 @@ def insertion_curve(
 
     `s(b with the first q·n features ← x)` for fractions `q` from 0 to 1: the larger the area, the
     better. The arguments are those of :func:`deletion_curve`, and so is what it is *not*; the
-    baseline is blurred by default, as in Petsiuk, Das and Saenko 2018, arXiv:1806.07421.
+    baseline is blurred by default, as in Petsiuk, Das and Saenko 2018, arXiv:1806.07421. Quantus
+    0.6 has no insertion.
 
     >>> import torch
     >>> weights = torch.tensor([[3.0, 1.0, 2.0]])
@@ -188,7 +196,8 @@ def insertion_curve(
     """
     settled: DeletionOptions = {"activation": "softmax", "baselines": "blur", **options}
     deletions = Deletions(model, inputs, attributions, target, **settled)
-    return curve_of(deletions, "insertion", order, counts_at(deletions, steps))
+    counts = counts_at(deletions, steps)
+    return curve_of(deletions, "insertion", order, counts, "insertion_curve")
 
 
 def mean_over(values: Tensor, chosen: Tensor) -> Tensor:
@@ -202,7 +211,9 @@ def mean_over(values: Tensor, chosen: Tensor) -> Tensor:
     return kept.sum(-1) / chosen.sum(-1)
 
 
-def curve_of(deletions: Deletions, kind: CurveKind, first: Ranking, counts: Tensor) -> Curve:
+def curve_of(
+    deletions: Deletions, kind: CurveKind, first: Ranking, counts: Tensor, metric: str
+) -> Curve:
     """Return the curve of a batch by the order of its attributions.
 
     Args:
@@ -211,18 +222,18 @@ def curve_of(deletions: Deletions, kind: CurveKind, first: Ranking, counts: Tens
         first: which features come first.
         counts: the number of features of each example at each step, from 0 on, `(steps + 1, N)`;
             to all of them for insertion.
+        metric: its name, for the warning where maps have no order.
     """
 
-    def scores(attribution: Any) -> Tensor:
-        ranks = ranks_of(deletions.features, attribution, first)
+    def scores(ranks: list[Tensor]) -> Tensor:
         found = deletions.of(nested(ranks, counts, kind), kind.capitalize())
         clean = deletions.scores.clean[None]
         return torch.cat([clean, found] if kind == "deletion" else [found.flip(0), clean])
 
-    along = deletions.of_each_order(scores).movedim(0, -1)
+    along = deletions.by_order(first, scores, metric)
     shares = (counts.double() / deletions.sizes).T
     exact = shares.to(along.device, torch.promote_types(along.dtype, torch.float32))
-    return Curve(kind, exact, deletions.in_form(along))
+    return Curve(kind, exact, along)
 
 
 def counts_at(deletions: Deletions, steps: Any) -> Tensor:

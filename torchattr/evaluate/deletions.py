@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from torchattr.core.inputs import Inputs, as_arguments
 from torchattr.core.outputs import activated_by
 from torchattr.core.types import Activation, Forward, OutputKey, Tensors
 from torchattr.errors import OutputError
 from torchattr.evaluate.measured_inputs import measured_inputs
-from torchattr.evaluate.ranked_masks import as_orders, pixels
+from torchattr.evaluate.measured_maps import undefined
+from torchattr.evaluate.ranked_masks import Ranking, as_orders, order_of, pixels
 from torchattr.evaluate.replacement import as_replaced
 from torchattr.incremental import Mode, Recomputed
 from torchattr.methods import (
     FeatureMasks,
+    MadeCopies,
     Perturbation,
     Segments,
     TargetScores,
@@ -26,6 +27,7 @@ from torchattr.methods import (
     check_at_once,
     check_incremental,
     evaluate_copies,
+    evaluate_made,
     tape_recorder,
 )
 
@@ -171,27 +173,49 @@ class Deletions:
             self._report(recomputed)
         return found
 
-    def of_pictures(self, changed: Iterable[Tensor], count: int, title: str | None) -> Tensor:
-        """Return the scores of changed batches, one after another: `(batches, N, targets)`.
+    def of_made(self, made: MadeCopies, count: int, title: str) -> Tensor:
+        """Return the scores of copies that a function makes: `(copies, N, targets)`.
 
         Args:
-            changed: the batches.
+            made: returns copies `[start, stop)` of the batch, one tensor for each input.
             count: their number.
             title: of the progress bar.
         """
-        bar = tqdm(changed, total=count, desc=title, disable=not self._shows_progress)
-        return torch.cat([self.scores.of([pictures]) for pictures in bar])
+        return evaluate_made(
+            made,
+            count,
+            self.scores,
+            self.inputs,
+            at_once=self._at_once,
+            progress=title if self._shows_progress else None,
+        )
 
-    def of_each_order(self, scores: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
-        """Return scores `(copies, N, targets)`, each target's by the copies of its own attribution.
+    def by_order(
+        self, first: Ranking, scores: Callable[[list[Tensor]], Tensor], metric: str
+    ) -> Tensor:
+        """Return scores along the order of each map: `(N, steps)`, or `(N, targets, steps)`.
+
+        Where all features of a map are worth the same, or there is only one, there is no order:
+        these are NaN, with a warning. Each target has the scores by the order of its own map.
 
         Args:
-            scores: returns the scores of all targets for the copies of one attribution.
+            first: which features come first.
+            scores: returns the scores of all targets, `(steps, N, targets)`, by ranks for each
+                input.
+            metric: its name, for the warning.
         """
-        found = [scores(one) for one in self.attributions]
-        if len(found) == 1:
-            return found[0]
-        return torch.stack([own[..., target] for target, own in enumerate(found)], -1)
+        found, is_defined = [], []
+        for attribution in self.attributions:
+            order = order_of(self.features, attribution, first)
+            found.append(scores(order.ranks))
+            is_defined.append(order.is_defined)
+        along = found[0]
+        if len(found) > 1:
+            along = torch.stack([own[..., target] for target, own in enumerate(found)], -1)
+        known = torch.stack(is_defined, 1).to(along.device).expand(-1, along.shape[-1])
+        values = self.in_form(along.movedim(0, -1))
+        because = "all features are worth the same, or there is only one"
+        return undefined(values, self.in_form(known)[..., None], metric, because)
 
     @property
     def sizes(self) -> Tensor:
@@ -202,17 +226,6 @@ class Deletions:
         """Return the sum of the attributions of each feature: `(targets or 1, N, features)`."""
         found = [self.features.sums(one)[0] for one in self.attributions]
         return torch.stack(found).double()
-
-    def have_order(self) -> Tensor:
-        """Whether the attributions of each target hold more than one value, `(N, targets)`."""
-        varied = []
-        for one in self.attributions:
-            flat = torch.cat([part.expand_as(x).flatten(1) for part, x in self._beside(one)], 1)
-            varied.append(flat.amax(1) > flat.amin(1))
-        return torch.stack(varied, 1).expand(-1, len(self.scores.targets))
-
-    def _beside(self, attribution: Sequence[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
-        return zip(attribution, self.inputs.tensors, strict=True)
 
     def in_form(self, values: Tensor) -> Tensor:
         """Return `(N, targets, ...)` without the targets if only one is named."""

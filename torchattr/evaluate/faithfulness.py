@@ -153,8 +153,8 @@ def sensitivity_n(
     """Correlate worth and loss for random sets of several sizes.
 
     A method is sensitive at n where the correlation of :func:`faithfulness_correlation` is 1 for
-    sets of n features. Ancona et al. 2018, arXiv:1711.06104. What it is *not*, arguments and errors
-    are those of that function.
+    sets of n features; -1 to 1, the higher, the better. Ancona et al. 2018, arXiv:1711.06104. What
+    it is *not*, arguments and errors are those of that function.
 
     Quantus 0.6 draws no sets: it removes the features in the order of the map.
 

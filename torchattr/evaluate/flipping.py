@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchattr.core.types import Forward, Tensors
 from torchattr.evaluate.blocks import as_pictures, blocks
-from torchattr.evaluate.curves import Curve, curve_of, deletion_curve
+from torchattr.evaluate.curves import Curve, counts_at, curve_of
 from torchattr.evaluate.deletions import DeletionOptions, Deletions
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.ranked_masks import Ranking
@@ -34,7 +34,7 @@ def pixel_flipping(
     `s(x with the first k pixels ← b)`. Bach et al. 2015, doi:10.1371/journal.pone.0130140. The
     faster it falls, the better: the smaller :attr:`Curve.auc` and the larger :attr:`Curve.aopc`, in
     the units of the score. It is :func:`torchattr.evaluate.deletion_curve` of raw scores; what it
-    is *not*, arguments and errors are those of that function.
+    is *not*, arguments, NaN and errors are those of that function.
 
     Quantus 0.6 replaces elements of single channels, one at a time by default, and leaves out the
     score of the whole picture.
@@ -44,8 +44,9 @@ def pixel_flipping(
     >>> pixel_flipping(lambda x: x @ weights.T, x, weights).scores
     tensor([[6., 3., 1., 0.]])
     """
-    settled: DeletionOptions = {"activation": "none", **options}
-    return deletion_curve(model, inputs, attributions, target, steps=steps, order=order, **settled)
+    deletions = Deletions(model, inputs, attributions, target, **options)
+    counts = counts_at(deletions, steps)
+    return curve_of(deletions, "deletion", order, counts, "pixel_flipping")
 
 
 def region_perturbation(
@@ -84,8 +85,7 @@ def region_perturbation(
         options: see :class:`torchattr.evaluate.DeletionOptions`; raw scores, `"uniform"` noise. A
             `feature_mask` has other regions than those of a grid.
 
-    Raises:
-        ShapeError, InputTypeError, InputError, OutputError: as for that function.
+    Returns, and raises: as for that function.
 
     >>> import torch
     >>> x, weights = torch.ones(1, 1, 2, 4), torch.arange(8.0).reshape(1, 1, 2, 4)
@@ -95,7 +95,7 @@ def region_perturbation(
     """
     checked_count(regions, "regions")
     deletions = _of_blocks(model, inputs, attributions, target, size, "uniform", options)
-    return _one_by_one(deletions, order, regions)
+    return _one_by_one(deletions, "region_perturbation", order, regions)
 
 
 def selectivity(
@@ -124,7 +124,8 @@ def selectivity(
         options: see :class:`torchattr.evaluate.DeletionOptions`; raw scores, and 0 as baseline.
 
     Returns:
-        `(N,)`, or `(N, targets)` for several targets.
+        `(N,)`, or `(N, targets)` for several targets; NaN with a warning where all patches are said
+        to be worth the same.
 
     Raises:
         ShapeError, InputTypeError, InputError, OutputError: as for that function.
@@ -135,7 +136,7 @@ def selectivity(
     tensor([12.])
     """
     deletions = _of_blocks(model, inputs, attributions, target, size, 0, options)
-    return _one_by_one(deletions).auc
+    return _one_by_one(deletions, "selectivity").auc
 
 
 def irof(
@@ -170,7 +171,7 @@ def irof(
 
     Returns:
         `(N,)`, or `(N, targets)` for several targets; NaN with a warning where the score of the
-        whole picture is not positive.
+        whole picture is not positive, or all segments are said to be worth the same.
 
     Raises:
         ShapeError, InputTypeError, InputError, OutputError: as for that function.
@@ -183,10 +184,11 @@ def irof(
     """
     settled: DeletionOptions = {"activation": "softmax", **options}
     deletions = _of_blocks(model, inputs, attributions, target, size, "mean", settled)
-    curve = _one_by_one(deletions)
+    curve = _one_by_one(deletions, "irof")
     whole = curve.scores[..., 0]
     because = "the score of the whole picture is not positive"
-    return undefined(1 - curve.auc / whole, whole > 0, "irof", because)
+    # Maps without an order are NaN already, with their own warning.
+    return undefined(1 - curve.auc / whole, ~(whole <= 0), "irof", because)
 
 
 def _of_blocks(
@@ -208,15 +210,18 @@ def _of_blocks(
     return Deletions(model, pictures, attributions, target, **settled)
 
 
-def _one_by_one(deletions: Deletions, first: Ranking = "most", most: int | None = None) -> Curve:
+def _one_by_one(
+    deletions: Deletions, metric: str, first: Ranking = "most", most: int | None = None
+) -> Curve:
     """Return the curve with a step for each feature, until an example has no more.
 
     Args:
         deletions: the batch and what is measured.
+        metric: its name.
         first: which features come first.
         most: maximum number of steps.
     """
     sizes = deletions.sizes
     steps = torch.arange(int(sizes.max()) + 1)[: None if most is None else most + 1]
     counts = torch.minimum(steps[:, None], sizes)
-    return curve_of(deletions, "deletion", first, counts)
+    return curve_of(deletions, "deletion", first, counts, metric)

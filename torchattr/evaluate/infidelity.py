@@ -43,12 +43,15 @@ def infidelity(
 ) -> Tensor:
     """Return how far attributions are from predicting the effect of perturbations, `(N,)`.
 
-    `E_I [(Iᵀ Φ − (s(x) − s(x − I)))²]` over perturbations `I`: 0 is perfect. Yeh et al. 2019,
-    arXiv:1901.09392. Of what :class:`torchattr.Saliency` and other local methods return, `I` is
-    the change of the input; of attributions in the units of the score, the share of the change.
+    `E_I [(Iᵀ Φ − (s(x) − s(x − I)))²]` over perturbations `I`, 0 or more: 0 is perfect, the lower,
+    the better. Yeh et al. 2019, arXiv:1901.09392. Of what :class:`torchattr.Saliency` and other
+    local methods return, `I` is the change of the input; of attributions in the units of the score,
+    the share of the change.
 
     It is *not* comparable between distributions of perturbations, and without `normalize` not
     between methods of different scale.
+
+    Quantus 0.6 perturbs by squares, see :func:`square_infidelity`.
 
     Args:
         model: as for every method, see :class:`torchattr.Attribution`.

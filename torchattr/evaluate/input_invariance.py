@@ -35,11 +35,14 @@ def input_invariance(
     """Measure how an explanation changes as the input is shifted, and the model takes it back.
 
     `‖Φ₂(x + m) − Φ₁(x)‖ / ‖Φ₁(x)‖` for a model `f₂` with `f₂(x + m) = f₁(x)`, whose first layer
-    absorbs the shift by its bias; 0 for an invariant method, the lower, the better. Kindermans et
-    al. 2019, arXiv:1711.00867.
+    absorbs the shift by its bias; 0 or more, 0 for an invariant method, the lower, the better.
+    Kindermans et al. 2019, arXiv:1711.00867.
 
     It is *not* a fault of every method that it fails: input × gradient, and whatever has a fixed
     baseline, depend on what the input's 0 means; a baseline shifted with the input restores it.
+
+    Quantus 0.6 shifts all elements but the first, changes the bias by one number for each channel,
+    which is wrong at the border of a padded convolution, and fails without a bias.
 
     Args:
         method: an object of a method. It and its model stay as they are: the explanation of the

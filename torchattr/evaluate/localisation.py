@@ -98,8 +98,8 @@ def top_k_intersection(maps: Any, masks: Any, k: int = 1000) -> Tensor:
     """Measure the share of a map's `k` largest elements that lie in its mask.
 
     0 to 1; the higher, the better. A mask of fewer than `k` elements cannot reach 1. Theiner,
-    Müller-Budack and Ewerth 2022, arXiv:2104.14995. Ties, what it does *not* see, the other
-    arguments, errors and NaN are those of :func:`relevance_rank`.
+    Müller-Budack and Ewerth 2022, arXiv:2104.14995. Ties (other than in Quantus 0.6), what it does
+    *not* see, the other arguments, errors and NaN are those of :func:`relevance_rank`.
 
     Args:
         maps: the maps.
@@ -204,5 +204,5 @@ def _hits(maps: Tensor, inside: Tensor, sizes: Tensor) -> Tensor:
     limits = flat.sort(dim=1, descending=True).values.gather(1, sizes[:, None] - 1)
     above, tied = flat > limits, flat == limits
     room = (sizes - above.sum(1)).double()
-    share = room / tied.sum(1)
-    return (above & within).sum(1) + share * (tied & within).sum(1)
+    # The quotient comes last: of ties that are all inside it is then exact.
+    return (above & within).sum(1) + room * (tied & within).sum(1) / tied.sum(1)

@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.arguments import check_choice
-from torchattr.core.rounding import unit
 from torchattr.errors import ShapeError
-from torchattr.evaluate.measured_maps import undefined
+from torchattr.evaluate.measured_maps import is_varied, undefined
 from torchattr.evaluate.ranks import midranks
 
 Similarity = Literal["spearman", "pearson", "ssim"]
@@ -134,9 +133,7 @@ def as_planes(values: Any, name: str, absolute: bool) -> Tensor:
 
 def is_comparable(maps: Tensor) -> Tensor:
     """Whether each map is finite, and holds more than one value beyond rounding."""
-    flat = maps.flatten(1)
-    low, high = flat.amin(1), flat.amax(1)
-    return (high - low > 4 * unit(maps) * flat.abs().amax(1)) & torch.isfinite(flat).all(1)
+    return is_varied(maps) & torch.isfinite(maps.flatten(1)).all(1)
 
 
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:

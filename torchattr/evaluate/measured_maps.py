@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchattr.core.warn import warn
 from torchattr.errors import InputError, InputTypeError, ShapeError, UndefinedMetricWarning
+from torchattr.evaluate.ranks import has_order
 
 
 def as_maps(values: Any, name: str = "maps") -> Tensor:
@@ -74,7 +75,7 @@ def undefined(values: Tensor, is_defined: Tensor, metric: str, because: str) -> 
 
     Args:
         values: one for each map, or several, `(N, ...)`.
-        is_defined: whether each is defined.
+        is_defined: whether each is defined; it broadcasts to the values.
         metric: its name.
         because: what makes it undefined, as "the map is constant".
     """
@@ -88,13 +89,13 @@ def undefined(values: Tensor, is_defined: Tensor, metric: str, because: str) -> 
         f" {listed}",
         UndefinedMetricWarning,
     )
-    return values.masked_fill(~is_defined, torch.nan)
+    numbers = values if values.is_floating_point() else values.double()
+    return numbers.masked_fill(~is_defined, torch.nan)
 
 
 def is_varied(maps: Tensor) -> Tensor:
     """Whether each map holds more than one value, so that its elements have an order."""
-    flat = maps.flatten(1)
-    return flat.amax(1) > flat.amin(1)
+    return has_order(maps.flatten(1))
 
 
 def _is_full(masks: Tensor) -> Tensor:

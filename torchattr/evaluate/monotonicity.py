@@ -49,8 +49,8 @@ def monotonicity(
         options: see :class:`torchattr.evaluate.DeletionOptions`; raw scores, and 0 as baseline.
 
     Returns:
-        `(N,)`, or `(N, targets)` for several targets; NaN with a warning for constant maps, which
-        have no order.
+        `(N,)`, or `(N, targets)` for several targets; NaN with a warning where all features are
+        said to be worth the same, so that they have no order.
 
     Raises:
         ShapeError, InputTypeError, InputError, OutputError: as for that function.
@@ -62,13 +62,14 @@ def monotonicity(
     """
     settled: DeletionOptions = {"activation": "none", "baselines": 0, **options}
     deletions = Deletions(model, inputs, attributions, target, **settled)
-    curve = curve_of(deletions, "insertion", "least", counts_at(deletions, steps))
+    counts = counts_at(deletions, steps)
+    curve = curve_of(deletions, "insertion", "least", counts, "monotonicity")
     scores = curve.scores
     rounding = 8 * unit(scores) * scores.abs().amax(-1, keepdim=True)
     rises = scores.diff(dim=-1) >= -rounding
     found = mean_over(rises.double(), curve.distinct[..., 1:])
-    is_defined = deletions.in_form(deletions.have_order()).to(found.device)
-    return undefined(found, is_defined, "monotonicity", "the map is constant")
+    # NaN neither rises nor falls.
+    return found.masked_fill(scores.isnan().any(-1), torch.nan)
 
 
 def monotonicity_correlation(

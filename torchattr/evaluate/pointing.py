@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.evaluate.measured_maps import undefined
+from torchattr.evaluate.ranks import has_order
 from torchattr.show import as_map
 
 Box = Sequence[float]
@@ -25,7 +28,7 @@ class Pointing:
 
     Attributes:
         hits: number of hits per class.
-        counts: number of maps per class.
+        counts: number of maps per class that hit or miss; constant maps do neither.
     """
 
     hits: Mapping[Any, int]
@@ -33,13 +36,20 @@ class Pointing:
 
     @property
     def by_class(self) -> dict[Any, float]:
-        """The share of hits of each class, 0 to 1."""
-        return {label: self.hits[label] / count for label, count in self.counts.items()}
+        """The share of hits of each class, 0 to 1; NaN for a class without a map that counts."""
+        return {
+            label: self.hits[label] / count if count else float("nan")
+            for label, count in self.counts.items()
+        }
 
     @property
     def accuracy(self) -> float:
-        """The mean of these shares: every class counts the same, as in the paper."""
-        return float(np.mean(list(self.by_class.values())))
+        """The mean of these shares: every class counts the same, as in the paper.
+
+        NaN if no map counts.
+        """
+        shares = [share for label, share in self.by_class.items() if self.counts[label]]
+        return float(np.mean(shares)) if shares else float("nan")
 
     def __repr__(self) -> str:
         total = sum(self.counts.values())
@@ -61,7 +71,8 @@ def pointing_game(
 
     It shows whether the strongest position is on the object, and does *not* measure how much of the
     object a map finds, nor whether it is what the model really used. Compare it with what a point
-    in the middle of each picture would reach.
+    in the middle of each picture would reach. Constant maps, which have no maximum, are left out
+    with a warning.
 
     Quantus 0.6 counts an empty mask as a hit, and a constant map, allows no tolerance, and averages
     over all maps.
@@ -70,7 +81,8 @@ def pointing_game(
         maps: one map `(h, w)` for each object, of any resolution.
         boxes: for each map left, top, right and bottom of the object, right and bottom exclusive;
             or several such boxes, where any of them is right; or the mask of its pixels, `(H, W)`
-            of bools, with the picture's size.
+            or `(1, H, W)` with the picture's size, of bools or the numbers 0 and 1. An array of
+            numbers with four columns holds boxes: give masks of so narrow pictures as bools.
         labels: the class of each; `None` counts all as one class.
         size: height and width of the picture that the boxes refer to; `None` means those of the
             map.
@@ -79,8 +91,11 @@ def pointing_game(
 
     Raises:
         ShapeError: maps, boxes and labels of different numbers, no map, or a wrong shape.
-        InputError: a map with NaN or infinite values, a mask of nothing or everything, or a
-            negative tolerance.
+        InputTypeError: a place that holds no numbers.
+        InputError: a map or box with NaN or infinite values, a mask of nothing or everything, or of
+            other numbers than 0 and 1, or a negative tolerance.
+
+    Warns `UndefinedMetricWarning` where a map is constant.
 
     >>> import torch
     >>> maps = torch.zeros(2, 4, 4)
@@ -96,10 +111,10 @@ def pointing_game(
         )
     hits = dict.fromkeys(named, 0)
     counts = dict.fromkeys(named, 0)
-    for number, (values, box, label) in enumerate(zip(maps, boxes, named, strict=True)):
-        array = _map_with_maximum(values, f"maps[{number}]")
-        hits[label] += points_at(array, box, size=size, tolerance=tolerance)
-        counts[label] += 1
+    values = pointed(maps, boxes, "pointing_game", size=size, tolerance=tolerance)
+    for label, value in zip(named, values.tolist(), strict=True):
+        hits[label] += value == 1
+        counts[label] += value == value
     return Pointing(hits, counts)
 
 
@@ -109,19 +124,53 @@ def points_at(
     *,
     size: tuple[int, int] | None = None,
     tolerance: float = 0.0,
-) -> bool:
+) -> bool | None:
     """Whether the maximum of one map is in a box, in any of several, or in a mask.
 
     The arguments are those of :func:`pointing_game`. If several positions share the maximum, all
-    of them must lie on the object, so a constant map points at nothing.
+    of them must lie on the object. `None` with a warning for a constant map, which has no maximum.
 
     >>> points_at([[0.0, 0.0], [0.0, 1.0]], (60, 60, 90, 90), size=(100, 100))
     True
     """
-    if tolerance < 0:
-        raise InputError(f"tolerance must not be negative, got {tolerance}")
     array = _map_with_maximum(values, "values")
-    place = _as_place(box)
+    (found,) = pointed([array], [box], "points_at", size=size, tolerance=tolerance).tolist()
+    return None if found != found else found == 1
+
+
+def pointed(
+    maps: Sequence[Any],
+    boxes: Sequence[Object],
+    metric: str,
+    *,
+    size: tuple[int, int] | None = None,
+    tolerance: float = 0.0,
+) -> Tensor:
+    """Return 1 for each map that points at its object, 0 for others, `(N,)`.
+
+    NaN with a warning for constant maps. The other arguments are those of :func:`pointing_game`.
+
+    Args:
+        maps: the maps.
+        boxes: their objects.
+        metric: its name, for the warning.
+    """
+    if not tolerance >= 0:
+        raise InputError(f"tolerance must not be negative, got {tolerance}")
+    found, is_defined = [], []
+    for number, (values, box) in enumerate(zip(maps, boxes, strict=True)):
+        array = _map_with_maximum(values, f"maps[{number}]")
+        place = _as_place(box)
+        is_varied = bool(has_order(torch.from_numpy(array.ravel())))
+        found.append(is_varied and _is_hit(array, place, size, tolerance))
+        is_defined.append(is_varied)
+    hits, defined = torch.tensor(found).double(), torch.tensor(is_defined)
+    return undefined(hits, defined, metric, "the map is constant")
+
+
+def _is_hit(
+    array: NDArray[Any], place: _Place, size: tuple[int, int] | None, tolerance: float
+) -> bool:
     height, width = place.size or size or array.shape
     rows, columns = np.nonzero(array == array.max())
     x = (columns + 0.5) * (width / array.shape[1])
@@ -141,7 +190,7 @@ def _map_with_maximum(values: Any, name: str) -> NDArray[Any]:
     array = as_map(values, name)
     if np.isnan(array).any():
         raise InputError(f"{name} holds NaN, so it has no maximum")
-    return array
+    return array.astype(np.float64)
 
 
 class _Place(ABC):
@@ -187,7 +236,7 @@ class _Masked(_Place):
 
     def distances(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         rows, columns = np.nonzero(self._mask)
-        # Point by point: a constant map has as many as pixels.
+        # Point by point: a map that is cut off at its maximum may have as many as pixels.
         pairs = zip(x, y, strict=True)
         return np.array(
             [np.hypot(columns + 0.5 - one, rows + 0.5 - other).min() for one, other in pairs]
@@ -195,23 +244,38 @@ class _Masked(_Place):
 
 
 def _as_place(given: Any) -> _Place:
-    mask = given.detach().cpu().numpy() if isinstance(given, Tensor) else given
-    if not isinstance(mask, np.ndarray) or mask.dtype != bool:
+    array = given.detach().cpu().numpy() if isinstance(given, Tensor) else given
+    if not isinstance(array, np.ndarray):
         return _Boxed(_as_boxes(given))
+    if array.dtype != bool and (array.ndim < 2 or array.shape[1:] == (4,)):
+        return _Boxed(_as_boxes(array))
+    mask = array[0] if array.ndim == 3 and len(array) == 1 else array
     if mask.ndim != 2:
-        raise ShapeError(f"a mask must be (height, width), got the shape {mask.shape}")
+        raise ShapeError(f"a mask must be (height, width), got the shape {array.shape}")
+    if not np.isin(mask, (0, 1)).all():
+        raise InputError(
+            "a mask must hold bools, or the numbers 0 and 1, and boxes must have four columns; got"
+            f" {array.dtype} of the shape {array.shape}"
+        )
     if mask.all() or not mask.any():
         word = "full" if mask.size and mask.all() else "empty"
         raise InputError(
             f"the mask is {word}, so that it cannot tell maps apart; leave that example out"
         )
-    return _Masked(mask)
+    return _Masked(mask.astype(bool))
 
 
 def _as_boxes(box: Any) -> np.ndarray:
-    boxes = np.atleast_2d(np.asarray(box, float))
+    try:
+        boxes = np.atleast_2d(np.asarray(box, float))
+    except (TypeError, ValueError) as error:
+        raise InputTypeError(
+            f"a box must be the numbers left, top, right and bottom, or several, got {box!r}"
+        ) from error
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes):
         raise ShapeError(f"a box must be (left, top, right, bottom), or several, got {box!r}")
+    if not np.isfinite(boxes).all():
+        raise InputError(f"a box holds NaN or infinite values, which are no place, got {box!r}")
     if (boxes[:, :2] >= boxes[:, 2:]).any():
         raise ShapeError(f"a box must have left < right and top < bottom, got {box!r}")
     return boxes

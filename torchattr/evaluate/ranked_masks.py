@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
 from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.evaluate.ranks import has_order
 from torchattr.methods import FeatureMasks, Segments
 
 CurveKind = Literal["insertion", "deletion"]
@@ -58,13 +59,24 @@ class Nested(FeatureMasks):
         return ranks < limits if self._first else ranks >= limits
 
 
-def ranks_of(
-    features: Segments, attributions: Sequence[Tensor], first: Ranking = "most"
-) -> list[Tensor]:
-    """Return for each input the rank of each element's feature from 0 on, `(N, ...)`.
+class Order(NamedTuple):
+    """An order of each example's features.
 
-    Pictures whose features span all channels have one rank for each pixel, `(N, 1, h, w)`. The
-    attribution of a feature is the mean over its elements; ties keep the order of numbers.
+    Attributes:
+        ranks: for each input the rank of each element's feature from 0 on, `(N, ...)`. Pictures
+            whose features span all channels have one for each pixel, `(N, 1, h, w)`.
+        is_defined: whether the features of each example differ, `(N,)`; otherwise the ranks are
+            those of their numbers.
+    """
+
+    ranks: list[Tensor]
+    is_defined: Tensor
+
+
+def order_of(features: Segments, attributions: Sequence[Tensor], first: Ranking = "most") -> Order:
+    """Return the order of features by an attribution.
+
+    The attribution of a feature is the mean over its elements; ties keep the order of numbers.
 
     Args:
         features: the elements of each feature.
@@ -76,12 +88,15 @@ def ranks_of(
     """
     if first not in get_args(Ranking):
         raise InputError(f"order must be 'most' or 'least', got {first!r}")
-    means, present = features.means(attributions)
+    means, counts = features.means(attributions)
+    present = counts > 0
+    is_defined = has_order(means, present, counts.amax(1))
     means = means if first == "most" else -means
     order = means.masked_fill(~present, -torch.inf).argsort(dim=1, descending=True, stable=True)
     ranks = torch.empty_like(order)
     ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
-    return [_of_pixels(part[:, 0]) for part in features.to_elements(ranks.T[:, :, None])]
+    elements = features.to_elements(ranks.T[:, :, None])
+    return Order([_of_pixels(part[:, 0]) for part in elements], is_defined)
 
 
 def _of_pixels(ranks: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def correlation(a: Tensor, b: Tensor, kind: Correlation) -> tuple[Tensor, Tensor
     """
     a, b = torch.broadcast_tensors(a.double(), b.double())
     # Before they are centred, after which equal values may differ by rounding.
-    varied = _is_varied(a) & _is_varied(b)
+    varied = has_order(a) & has_order(b)
     if kind == "spearman":
         a, b = midranks(a), midranks(b)
     a, b = (one - one.mean(-1, keepdim=True) for one in (a, b))
@@ -76,6 +76,20 @@ def check_correlation(kind: str) -> None:
         raise InputError(f"correlation must be 'pearson' or 'spearman', got {kind!r}")
 
 
-def _is_varied(values: Tensor) -> Tensor:
-    size = values.abs().amax(-1)
-    return values.amax(-1) - values.amin(-1) > 4 * unit(values) * size
+def has_order(values: Tensor, present: Tensor | None = None, additions: Tensor | int = 0) -> Tensor:
+    """Whether values along the last dimension differ by more than rounding: others have no ranks.
+
+    Args:
+        values: `(..., n)`, finite where they count.
+        present: which of them count; `None` means all.
+        additions: how many roundings the values have by the sums that they come from.
+
+    >>> has_order(torch.tensor([[0.1, 0.1], [0.1, 0.2]])).tolist()
+    [False, True]
+    """
+    low, high = values, values
+    if present is not None:
+        low, high = (values.masked_fill(~present, bound) for bound in (torch.inf, -torch.inf))
+    low, high = low.amin(-1), high.amax(-1)
+    size = torch.maximum(low.abs(), high.abs())
+    return high - low > (4 + additions) * unit(values) * size

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.evaluate.curves import Curve
 from torchattr.evaluate.deletions import Deletions, ScoreOptions
 from torchattr.evaluate.imputation import imputed
-from torchattr.evaluate.ranked_masks import Ranking, counts_of, ranks_of
+from torchattr.evaluate.ranked_masks import Ranking, counts_of
 from torchattr.methods import SeededStreams, checked_seed
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def road(
     order: Ranking = "most",
     noise: float = 0.01,
     seed: int = 0,
+    perturbations_per_eval: int | None = None,
     **options: Unpack[ScoreOptions],
 ) -> Curve:
     """Measure how the score falls as pixels are removed in a way that the rest does not betray.
@@ -56,10 +58,13 @@ def road(
         order: which pixels are removed first.
         noise: standard deviation of what is added to imputed pixels, in the units of `inputs`.
         seed: of the noise, which is the same for each example of a batch.
+        perturbations_per_eval: maximum number of fractions per forward; `None` uses as many as
+            memory allows.
         options: see :class:`torchattr.evaluate.ScoreOptions`; a softmax by default.
 
     Returns:
-        the curve with the score of the unchanged pictures as its beginning.
+        the curve with the score of the unchanged pictures as its beginning; NaN with a warning for
+        maps whose pixels are all worth the same.
 
     Raises:
         ShapeError: inputs that are not pictures, or attributions that do not fit them.
@@ -81,36 +86,49 @@ def road(
     streams = SeededStreams([checked_seed(seed)])
     _check_pictures(inputs)
     settled: ScoreOptions = {"activation": "softmax", **options}
-    deletions = Deletions(model, inputs, attributions, target, **settled)
+    at_once = perturbations_per_eval
+    deletions = Deletions(
+        model, inputs, attributions, target, perturbations_per_eval=at_once, **settled
+    )
     along = torch.tensor([0.0, *shares], dtype=torch.float64)
     counts = counts_of(along[1:], deletions.sizes)
 
-    def scores(attribution: Any) -> Tensor:
-        (ranks,) = ranks_of(deletions.features, attribution, order)
-        changed = _changed(inputs, ranks, counts, noise, streams)
-        found = deletions.of_pictures(changed, len(shares), "ROAD")
+    def scores(ranks: list[Tensor]) -> Tensor:
+        made = partial(_changed, inputs, ranks[0], counts, noise, streams)
+        found = deletions.of_made(made, len(shares), "ROAD")
         return torch.cat([deletions.scores.clean[None], found])
 
-    found = deletions.of_each_order(scores).movedim(0, -1)
-    return Curve("deletion", along.expand(len(inputs), -1), deletions.in_form(found))
+    found = deletions.by_order(order, scores, "road")
+    return Curve("deletion", along.expand(len(inputs), -1), found)
 
 
 def _changed(
-    pictures: Tensor, ranks: Tensor, counts: Tensor, noise: float, streams: SeededStreams
-) -> Iterator[Tensor]:
-    """Yield the pictures with the first pixels of their orders imputed, for each number of these.
+    pictures: Tensor,
+    ranks: Tensor,
+    counts: Tensor,
+    noise: float,
+    streams: SeededStreams,
+    start: int,
+    stop: int,
+) -> list[Tensor]:
+    """Return the pictures with the first pixels of their orders imputed, copy after copy.
 
     Args:
         pictures: the batch.
         ranks: of each pixel, `(N, 1, h, w)`.
-        counts: how many pixels to remove, `(steps, N)`.
+        counts: how many pixels each step removes, `(steps, N)`.
         noise: standard deviation of what is added.
         streams: where that is drawn from.
+        start: the first step to return.
+        stop: the step after the last one.
     """
-    for step, count in enumerate(counts.to(ranks.device)):
-        removed = ranks < count.reshape(-1, 1, 1, 1)
+    changed = []
+    # Imputed one after another: the solver takes far more memory than the pictures.
+    for step in range(start, stop):
+        removed = ranks < counts[step].to(ranks.device).reshape(-1, 1, 1, 1)
         added = noise * streams.normal_like(0, step, step + 1, pictures)[0]
-        yield torch.where(removed, imputed(pictures, removed) + added, pictures.detach())
+        changed.append(torch.where(removed, imputed(pictures, removed) + added, pictures.detach()))
+    return [torch.cat(changed)]
 
 
 def _check_pictures(inputs: Any) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from torchattr.core.targets import bundle
 from torchattr.core.types import Activation, Layers, OutputKey
-from torchattr.core.warn import listening, warn
-from torchattr.errors import TargetError, TorchattrWarning
+from torchattr.core.warn import said_once, unheard
+from torchattr.errors import TargetError
 from torchattr.evaluate.blocks import blocks
 from torchattr.evaluate.bootstrap import Interval, bootstrap_interval
 from torchattr.evaluate.check_result import Check
@@ -178,14 +178,14 @@ def check(
         show_progress=show_progress,
     )
     ways = _Ways(model, similarity, seed, drawn, delete, squares_across)
-    heard: list[TorchattrWarning] = []
-    with listening(heard.append):
+
+    def checked() -> Check:
         measures, randomised = _measured(question, test, ways)
         curves = {name: randomised.interval(name, level=level, seed=seed) for name in randomised}
         findings = _findings(measures, randomised, curves, level, seed)
-    for said in {str(one): one for one in heard}.values():
-        warn(said.message, type(said))
-    return Check(findings, measures, randomised, curves, len(question.inputs), question.refused)
+        return Check(findings, measures, randomised, curves, len(question.inputs), question.refused)
+
+    return said_once(checked)
 
 
 @dataclass(frozen=True)
@@ -323,15 +323,18 @@ class _Subject:
         ranked["centre"] = centre_gaussian(pictures)
         for k in range(_CONTROLS):
             ranked[f"random {k}"] = random_maps(pictures, ways.seed + k, self.first)
-        curve = ways.delete(
-            ways.model,
-            pictures,
-            torch.stack([one.nan_to_num(0.0, 0.0, 0.0) for one in ranked.values()], 1)[:, :, None],
-            bundle([question.target] * len(ranked)),
-            feature_mask=blocks(pictures, -(-max(size) // ways.across)),
-            additional_forward_args=question.arguments,
-            output=question.output,
-        )
+        each = [one.nan_to_num(0.0, 0.0, 0.0) for one in ranked.values()]
+        # Maps and edges without an order are said to be undefined where they are compared.
+        with unheard():
+            curve = ways.delete(
+                ways.model,
+                pictures,
+                torch.stack(each, 1)[:, :, None],
+                bundle([question.target] * len(ranked)),
+                feature_mask=blocks(pictures, -(-max(size) // ways.across)),
+                additional_forward_args=question.arguments,
+                output=question.output,
+            )
         return dict(zip(ranked, curve.auc.double().unbind(1), strict=True))
 
 

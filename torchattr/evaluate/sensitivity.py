@@ -38,6 +38,9 @@ def sensitivity_max(
     It is a lower bound of the true maximum, which more samples approach, and it is *not* evidence
     that an explanation is right: a constant one has sensitivity 0.
 
+    Quantus 0.6 draws the noise from NumPy's global generator, so that the result of an example
+    depends on the batch.
+
     Args:
         explanation: a method, its `attribute` (with options as a `functools.partial`), or any
             function of inputs and options that returns one row for each example; or a mapping of
@@ -92,8 +95,8 @@ def sensitivity_average(
 
     `mean ‖Φ(x') − Φ(x)‖ / ‖Φ(x)‖`, an unbiased estimate of the expectation over the perturbation;
     0 or more, the lower, the more robust. After Yeh et al. 2019, arXiv:1901.09392, and Bhatt,
-    Weller and Moura 2020, arXiv:2005.00631. Arguments, errors and what it is *not* are those of
-    :func:`sensitivity_max`.
+    Weller and Moura 2020, arXiv:2005.00631. Arguments, errors, what it is *not*, and what differs
+    from Quantus 0.6, are those of :func:`sensitivity_max`.
 
     >>> import torch, torchattr as ta
     >>> linear = torch.nn.Linear(3, 2)
@@ -117,6 +120,9 @@ def local_lipschitz(
 
     It is a lower bound of the constant. It is *not* comparable between explanations of different
     scale, nor between units of the input: normalise both, or see :func:`relative_input_stability`.
+
+    Quantus 0.6 normalises maps first, by the largest element of the batch, so that the result of an
+    example depends on the others.
 
     Args:
         explanation: as for :func:`sensitivity_max`.
@@ -151,6 +157,8 @@ def continuity(
 
     A moved object should move its map, which this counts as a change: it is *not* about
     equivariance, and is comparable only between explanations of one scale.
+
+    Quantus 0.6 moves by equal whole numbers of columns, which end before the right side.
 
     Args:
         explanation: as for :func:`sensitivity_max`.

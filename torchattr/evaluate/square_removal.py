@@ -29,11 +29,13 @@ def square_infidelity(
     """Return how far attributions are from predicting what the removal of squares does, `(N,)`.
 
     `mean_q (Σ_{i in q} (x_i − b_i) Φ_i − (s(x) − s(x with q ← b)))²` over the squares `q` of a
-    grid; 0 is perfect, the lower, the better. The square removal of Yeh et al. 2019,
+    grid, 0 or more: 0 is perfect, the lower, the better. The square removal of Yeh et al. 2019,
     arXiv:1901.09392, of one size and without overlaps. `Φ` are in units of the score by input, as
     gradients are.
 
     It is *not* comparable between methods of different scale, nor between sizes or baselines.
+
+    Quantus 0.6 leaves the squares before each one replaced, too.
 
     Args:
         model: as for every method.

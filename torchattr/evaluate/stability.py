@@ -37,6 +37,9 @@ def relative_input_stability(
     that a map with many zeros is dominated by them. It is *not* evidence that an explanation is
     right.
 
+    In Quantus 0.6 a single sample of another class makes the result NaN, noise lies within 0.02 and
+    0.2 and so only brightens, and `ε` replaces only a denominator of exactly 0.
+
     Args:
         explanation: as for :func:`sensitivity_max`.
         inputs: as for that function.
@@ -87,8 +90,9 @@ def relative_output_stability(
 
     `max ‖(Φ(x) − Φ(x')) / Φ(x)‖_p / max(‖h(x) − h(x')‖_p, ε)` over samples `x'` of the same
     predicted class, for the scores `h` that the model returns, which the paper takes before the
-    softmax. Agarwal et al. 2022, arXiv:2203.06877. Arguments, errors, range, direction and what it
-    is *not* are those of :func:`relative_input_stability`.
+    softmax; 0 or more, the lower, the more stable. Agarwal et al. 2022, arXiv:2203.06877.
+    Arguments, errors, what it is *not*, and what differs from Quantus 0.6, are those of
+    :func:`relative_input_stability`.
 
     >>> import torch, torchattr as ta
     >>> linear = torch.nn.Linear(3, 2)
@@ -108,15 +112,17 @@ def relative_representation_stability(
     """Return the largest relative change of an explanation for that of a layer, `(N,)`.
 
     `max ‖(Φ(x) − Φ(x')) / Φ(x)‖_p / max(‖(L(x) − L(x')) / L(x)‖_p, ε)` over samples `x'` of the
-    same predicted class, for the values `L` of a layer. Agarwal et al. 2022, arXiv:2203.06877.
-    Zeros of a layer, of which a ReLU has many, count as `ε`, as those of the explanation do.
+    same predicted class, for the values `L` of a layer; 0 or more, the lower, the more stable.
+    Agarwal et al. 2022, arXiv:2203.06877. Zeros of a layer, of which a ReLU has many, count as `ε`,
+    as those of the explanation do. What it is *not*, and what differs from Quantus 0.6, is as for
+    :func:`relative_input_stability`.
 
     Args:
         explanation: as for :func:`relative_input_stability`.
         inputs: as for that function.
         layer: a name, pattern, class or module, or several, whose values count together; `None` is
             the last spatial layer, with a warning.
-        **options: as for that function, whose errors, range and direction these are.
+        **options: as for that function, whose errors these are.
 
     Raises:
         LayerError: a layer that is unknown or did not run.

@@ -24,9 +24,11 @@ from torchattr.methods._perturbation.coalition_draws import CoalitionDraws as Co
 from torchattr.methods._perturbation.coalition_draws import SeededDraws as SeededDraws
 from torchattr.methods._perturbation.coalition_draws import size_probabilities as size_probabilities
 from torchattr.methods._perturbation.coalitions import ListedCoalitions as ListedCoalitions
+from torchattr.methods._perturbation.evaluate_copies import MadeCopies as MadeCopies
 from torchattr.methods._perturbation.evaluate_copies import check_at_once as check_at_once
 from torchattr.methods._perturbation.evaluate_copies import check_incremental as check_incremental
 from torchattr.methods._perturbation.evaluate_copies import evaluate_copies as evaluate_copies
+from torchattr.methods._perturbation.evaluate_copies import evaluate_made as evaluate_made
 from torchattr.methods._perturbation.features import FeatureMasks as FeatureMasks
 from torchattr.methods._perturbation.incremental_scores import tape_recorder as tape_recorder
 from torchattr.methods._perturbation.memory_budget import Footprint as Footprint

@@ -242,13 +242,14 @@ class IROF(_Replacing):
 class Monotonicity(_Replacing):
     """Whether the score never falls as elements are restored, the least important first.
 
-    True where :func:`torchattr.evaluate.monotonicity` is 1, which allows for rounding. Quantus 0.6
-    restores black: nothing ever changes, and every map passes.
+    True where :func:`torchattr.evaluate.monotonicity` is 1, which allows for rounding; NaN with a
+    warning for constant maps, which have no order. Quantus 0.6 restores black: nothing ever
+    changes, and every map passes.
     """
 
     defaults = options({"features_in_step": 1}, abs=True, normalise=True, then=REPLACING)
 
-    def scores(self, batch: Batch) -> list[bool]:
+    def scores(self, batch: Batch) -> list[float]:
         found = evaluate.monotonicity(
             batch.model,
             batch.x,
@@ -258,8 +259,7 @@ class Monotonicity(_Replacing):
             feature_mask=elements(batch.x),
             **self.replacing(batch),
         )
-        rises: list[bool] = (found == 1).tolist()
-        return rises
+        return [share if share != share else share == 1 for share in found.tolist()]
 
 
 class MonotonicityCorrelation(Metric):
@@ -299,8 +299,8 @@ class MonotonicityCorrelation(Metric):
 class ROAD(Metric):
     """The accuracy after noisy linear imputation, by percentage: :func:`torchattr.evaluate.road`.
 
-    A dict over all examples. Quantus 0.6 takes those of the first batch alone, and fails for
-    pictures of several channels.
+    A dict over all examples but those with constant maps, which have no order. Quantus 0.6 takes
+    those of the first batch alone, and fails for pictures of several channels.
     """
 
     defaults = options(
@@ -321,7 +321,7 @@ class ROAD(Metric):
         """The percentages of pixels to remove, rising."""
         return list(self.options["percentages"] or range(1, 100, 2))
 
-    def scores(self, batch: Batch) -> list[list[bool]]:
+    def scores(self, batch: Batch) -> Tensor:
         curve = evaluate.road(
             batch.model,
             batch.x,
@@ -332,12 +332,12 @@ class ROAD(Metric):
             activation="none",
             show_progress=self.options["display_progressbar"],
         )
-        predicted = curve.scores[..., 1:].argmax(1)
-        right: list[list[bool]] = (predicted == batch.y[:, None]).tolist()
-        return right
+        after = curve.scores[..., 1:]
+        right = (after.argmax(1) == batch.y[:, None]).double()
+        return right.masked_fill(after.isnan().any(1), torch.nan)
 
     def collected(self, scores: list[Any]) -> Any:
-        accuracies = torch.tensor(scores).double().mean(0).tolist()
+        accuracies = torch.tensor(scores, dtype=torch.float64).nanmean(0).tolist()
         return dict(zip(self.percentages, accuracies, strict=True))
 
 

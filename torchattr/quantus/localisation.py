@@ -29,6 +29,7 @@ class PointingGame(Metric):
     def scores(self, batch: Batch) -> Tensor:
         masks = _masks(batch)
         inside = evaluate.top_k_intersection(batch.maps, masks, k=1)
+        # A quotient of equal counts is 1 exactly.
         hits = torch.where(inside.isnan(), inside, (inside == 1).double())
         outside = 1 - masks.reshape(len(masks), -1).double().mean(1)
         return hits * outside if self.options["weighted"] else hits

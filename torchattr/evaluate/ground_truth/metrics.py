@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-import torch
 from torch import Tensor
 
 from torchattr.core.squares import squares
 from torchattr.core.targets import bundle
 from torchattr.errors import InputError
+from torchattr.evaluate.both_orders import both_orders
 from torchattr.evaluate.complexity import entropy, gini_index
 from torchattr.evaluate.curves import Curve, deletion_curve, insertion_curve
 from torchattr.evaluate.faithfulness import faithfulness_correlation, single_deletion
@@ -24,7 +24,7 @@ from torchattr.evaluate.localisation import (
     relevance_rank,
     top_k_intersection,
 )
-from torchattr.evaluate.pointing import points_at
+from torchattr.evaluate.pointing import pointed
 from torchattr.evaluate.remove_and_debias import road
 
 Group = Literal["localisation", "faithfulness", "complexity"]
@@ -112,9 +112,8 @@ def by_forwards(metric: Callable[..., Tensor], **options: Any) -> Measure:
 
 def imputed_difference(pictures: LabelledPictures, maps: Tensor) -> Tensor:
     """Return half the difference of the areas of ROAD that removes the least and the most first."""
-    options = {**_asked(pictures, maps), "fractions": ROAD_FRACTIONS}
-    least, most = (road(**options, order=order).auc.T for order in ("least", "most"))
-    return (least - most) / 2
+    both = both_orders(road, **_asked(pictures, maps), fractions=ROAD_FRACTIONS)
+    return both.area_between.T / 2
 
 
 def in_top(pictures: LabelledPictures, maps: Tensor) -> Tensor:
@@ -124,12 +123,10 @@ def in_top(pictures: LabelledPictures, maps: Tensor) -> Tensor:
 
 
 def hits(pictures: LabelledPictures, maps: Tensor) -> Tensor:
-    """Return 1 where a map's maximum is in the object's box, else 0."""
-    rows = [
-        [float(points_at(one, box)) for one, box in zip(own, pictures.boxes, strict=True)]
-        for own in maps.cpu()
-    ]
-    return torch.tensor(rows, dtype=torch.float64)
+    """Return 1 where a map's maximum is in the object's box, else 0; NaN for constant maps."""
+    boxes = [*pictures.boxes] * len(maps)
+    each = list(maps.flatten(0, 1).cpu())
+    return pointed(each, boxes, "pointing_game").unflatten(0, maps.shape[:2])
 
 
 def in_cell(pictures: LabelledPictures, maps: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from torchattr.methods._perturbation.incremental_scores import scores_incrementa
 from torchattr.methods._perturbation.memory_budget import fitting, in_batches
 from torchattr.methods._perturbation.perturbation import Perturbation
 from torchattr.methods._perturbation.scores import NotPerExample, TargetScores
+
+MadeCopies: TypeAlias = Callable[[int, int], Sequence[Tensor]]
+"""Returns copies `[start, stop)` of a batch: for each input `(copies · N, ...)`."""
 
 
 @lost_device_named()
@@ -50,7 +54,35 @@ def evaluate_copies(
             if values is not None:
                 return values, recomputed
             bar.reset(total=len(perturbation.masks))
-        return _by_whole_forwards(perturbation, scores, at_once, bar), recomputed
+        count, inputs = len(perturbation.masks), perturbation.inputs
+        values = _by_whole_forwards(perturbation.perturbed, count, scores, inputs, at_once, bar)
+        return values, recomputed
+
+
+@lost_device_named()
+def evaluate_made(
+    made: MadeCopies,
+    count: int,
+    scores: TargetScores,
+    inputs: Inputs,
+    *,
+    at_once: int | None,
+    progress: str | None,
+) -> Tensor:
+    """Return the scores of copies that a function makes, `(count, rows, targets)`.
+
+    They are run by whole forwards, of as many at once as fit into memory.
+
+    Args:
+        made: returns copies `[start, stop)` of the batch, for each input `(copies · N, ...)`.
+        count: number of copies.
+        scores: the scores to evaluate.
+        inputs: the batch.
+        at_once: number of copies in one forward; `None` chooses.
+        progress: title of the progress bar; `None` shows none.
+    """
+    with tqdm(total=count, desc=progress, disable=progress is None) as bar:
+        return _by_whole_forwards(made, count, scores, inputs, at_once, bar)
 
 
 def check_incremental(incremental: Any) -> None:
@@ -88,31 +120,36 @@ def check_at_once(perturbations_per_eval: Any) -> None:
 
 
 def _by_whole_forwards(
-    perturbation: Perturbation, scores: TargetScores, at_once: int | None, bar: tqdm
+    made: MadeCopies,
+    count: int,
+    scores: TargetScores,
+    inputs: Inputs,
+    at_once: int | None,
+    bar: tqdm,
 ) -> Tensor:
     try:
         if not scores.per_example and (at_once or 1) > 1:
             raise NotPerExample(
                 "the model's output, or one of the inputs, does not hold one row for each example"
             )
-        size = at_once or _fitting_copies(scores, perturbation.inputs)
-        return _values(perturbation, scores, size, bar)
+        size = at_once or _fitting_copies(scores, inputs)
+        return _values(made, count, scores, size, bar)
     except NotPerExample as error:
         if at_once is None:
-            return _values(perturbation, scores, 1, bar)
+            return _values(made, count, scores, 1, bar)
         raise NotPerExample(
             f"perturbations_per_eval={at_once} is not possible: {error}. Such a forward can be"
             " given one perturbation at a time only; pass perturbations_per_eval=1 or None"
         ) from None
 
 
-def _values(perturbation: Perturbation, scores: TargetScores, size: int, bar: tqdm) -> Tensor:
+def _values(made: MadeCopies, count: int, scores: TargetScores, size: int, bar: tqdm) -> Tensor:
     def evaluate(start: int, stop: int) -> Tensor:
-        values = scores.of(perturbation.perturbed(start, stop), stop - start)
+        values = scores.of(made(start, stop), stop - start)
         bar.update(stop - start)
         return values
 
-    batches = list(in_batches(len(perturbation.masks), size, evaluate, "perturbed copy"))
+    batches = list(in_batches(count, size, evaluate, "perturbed copy"))
     return torch.cat(batches) if batches else scores.clean.new_zeros(0, *scores.clean.shape)
 
 

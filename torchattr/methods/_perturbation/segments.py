@@ -96,16 +96,13 @@ class Segments(Features):
         ]
 
     def means(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the mean of each feature's elements, and which features each example has.
+        """Return the mean of each feature's elements, and their number, both `(N, features)`.
 
         Args:
             values: for each input a tensor that broadcasts to it, `(N, ...)`.
-
-        Returns:
-            both `(N, features)`.
         """
         total, count = self.sums(values)
-        return total / count.clamp(min=1), count > 0
+        return total / count.clamp(min=1), count
 
     def sums(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the sum of each feature's elements, and their number, both `(N, features)`.
