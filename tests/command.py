@@ -55,6 +55,21 @@ def asserting():
     return Asserting(), transform
 
 
+class Forgetful(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = net(nn.ReLU())
+
+    def forward(self, x):
+        if torch.is_grad_enabled():
+            raise LookupError("a fault of the model")
+        return self.body(x)
+
+
+def forgetful():
+    return Forgetful(), transform
+
+
 def asserting_another_size():
     return Asserting(), Compose([Resize((16, 16)), ToTensor()])
 

@@ -73,5 +73,5 @@ def test_parts_are_joined(dtype: str) -> None:
 
 
 def test_another_dtype_is_refused() -> None:
-    with pytest.raises(InputError, match="float32, float16, uint8, got 'int4'"):
+    with pytest.raises(InputError, match="'float32', 'float16', 'uint8', got 'int4'"):
         checked_dtype("int4")

@@ -48,7 +48,7 @@ def test_luma_of_other_channels_is_refused() -> None:
 
 
 def test_unknown_forms_are_refused() -> None:
-    with pytest.raises(InputError, match="reduce must be one of sum, luma, max_abs, none"):
+    with pytest.raises(InputError, match="reduce must be one of 'sum', 'luma', 'max_abs', 'none'"):
         MapForm("mean")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="keep must be one of layer, pixels"):
+    with pytest.raises(InputError, match="keep must be one of 'layer', 'pixels'"):
         MapForm("sum", "grid")  # type: ignore[arg-type]

@@ -109,7 +109,7 @@ def test_channels_are_kept_if_asked_for(run_here, tensors) -> None:
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path) -> None:
-    with pytest.raises(FolderError, match="is another folder, and no store of maps"):
+    with pytest.raises(FolderError, match="holds no store of maps; pass"):
         ta.open_maps(tmp_path)
-    with pytest.raises(FolderError, match="is missing, and no store of maps"):
+    with pytest.raises(FolderError, match="does not exist; pass the folder of a store"):
         ta.open_maps(tmp_path / "none")

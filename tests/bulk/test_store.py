@@ -97,11 +97,27 @@ def test_it_is_found_again(store, tmp_path) -> None:
 
 def test_a_folder_of_something_else_is_refused(tmp_path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FolderError, match="and no store of maps"):
+    with pytest.raises(FolderError, match="holds no store of maps; pass the folder of"):
         MapStore.find(tmp_path)
     zarr.create_group(str(tmp_path / "other.zarr"))
-    with pytest.raises(FolderError, match="and no store of maps"):
+    with pytest.raises(FolderError, match=r"other.zarr holds no store of maps"):
         MapStore.open(tmp_path / "other.zarr")
+
+
+@pytest.mark.parametrize(
+    ("damaged", "why"),
+    [
+        ("", r"\(Expecting value"),
+        ("[]", r"\("),
+        ("null", r"\("),
+        ('{"zarr_format": 9, "node_type": "group"}', r"\(Invalid zarr_format"),
+    ],
+)
+def test_a_damaged_store_is_said_to_be_one(store, damaged: str, why: str) -> None:
+    (store.root / "zarr.json").write_text(damaged)
+    said = f"the store in {store.root} cannot be read {why}.*; restore its zarr.json, or use"
+    with pytest.raises(FolderError, match=said):
+        MapStore.open(store.root)
 
 
 def test_a_store_that_cannot_be_made_is_a_sentence(tmp_path) -> None:

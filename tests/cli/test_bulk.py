@@ -121,7 +121,7 @@ def test_wrong_settings_are_sentences(data, arguments, said) -> None:
 def test_a_file_where_a_store_is_made_is_a_sentence(data) -> None:
     result = call("run", "data", "--method", "saliency", "--out", "photo.png", "--workers", 0)
     assert result.exit_code == 2
-    assert "photo.png is a file, and no store of maps" in result.stderr
+    assert "photo.png is a file; pass the folder of a store of maps" in result.stderr
 
 
 def test_a_data_set_that_is_not_there_is_a_sentence(here) -> None:

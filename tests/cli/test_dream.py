@@ -111,6 +111,30 @@ def test_a_model_of_one_size_is_named(here, model):
     ("model", "said"),
     [
         ("misfitting", "cannot be run on a picture (1, 3, 32, 32)"),
+        ("forgetful", "in forward: LookupError: a fault of the model"),
+    ],
+)
+def test_the_size_is_not_blamed_for_what_fails_at_every_size(here, model, said):
+    for changed in (("--octaves", "2"), ("--size", "64")):
+        result = relu("dream", "--target", "0", *changed, model=f"models.py:{model}")
+        refused(result, said)
+        assert "of any size" not in result.stderr
+
+
+def test_a_fault_of_the_library_is_not_one_of_the_model(here, monkeypatch):
+    def failing(*arguments, **options):
+        raise LookupError("a fault of the library")
+
+    monkeypatch.setattr("torchattr.runs.dream_jobs.deepdream", failing)
+    failed = relu("dream", "photo.png", "--layer", "2")
+    assert isinstance(failed.exception, LookupError)
+    assert "of any size" not in failed.output
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("misfitting", "cannot be run on a picture (1, 3, 32, 32)"),
         ("asserting_another_size", "Input height (16) does not match the model (32)"),
     ],
 )

@@ -45,7 +45,7 @@ def test_chosen_kernels(here):
     ("arguments", "said"),
     [
         (("--channel", "4"), "output_channels must be within 0..3, got 4"),
-        (("--layer", "1"), "'1' is ReLU, not a convolution, so it has no kernels; name a conv"),
+        (("--layer", "1"), "'1' is ReLU, not a convolution, so it has no kernels. Name a conv"),
         (("--layer", "9"), "has no layer '9'"),
         (("--layer", "x*"), "no layer matches 'x*'"),
         (("--mode", "colour"), "mode must be one of 'auto', 'rgb'"),

@@ -41,8 +41,8 @@ def test_results_come_back_in_the_form_of_the_inputs() -> None:
         (torch.tensor(1.0), ShapeError, r"batch dimension.*unsqueeze\(0\)"),
         ((X, X[:1]), ShapeError, r"same first dimension \(the batch\), got \[2, 1\]"),
         (X.long(), InputTypeError, r"dtype torch.int64, which has no gradient"),
-        (torch.ones(1, 3, 0, 0), InputError, r"shape \(1, 3, 0, 0\) hold no element in an example"),
-        ((X[:, :0], X[:, :0]), InputError, r"shape \(2, 0\) and \(2, 0\) hold no element"),
+        (torch.ones(1, 3, 0, 0), InputError, r"shape \(1, 3, 0, 0\) have no elements per example"),
+        ((X[:, :0], X[:, :0]), InputError, r"shape \(2, 0\) and \(2, 0\) have no elements"),
         ((X, X.bool()), InputTypeError, r"inputs\[1\] has dtype torch.bool"),
     ],
 )

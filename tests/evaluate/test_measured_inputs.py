@@ -12,7 +12,7 @@ from measured import SmallNet
 
 import torchattr as ta
 from torchattr import evaluate
-from torchattr.errors import InputError
+from torchattr.errors import InputError, ShapeError
 from torchattr.evaluate.measured_inputs import measured_inputs
 
 METHOD = ta.Saliency(SmallNet().eval())
@@ -40,9 +40,9 @@ MEASURES = {
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_no_examples_and_no_pixels_are_named(name: str) -> None:
-    with refused(InputError, "inputs has no examples, so there is nothing to measure"):
+    with refused(ShapeError, "inputs has no examples, so there is nothing to measure"):
         MEASURES[name](torch.zeros(0, 2, 6, 8))
-    with refused(InputError, "hold no element in an example"):
+    with refused(InputError, "have no elements per example"):
         MEASURES[name](torch.zeros(2, 2, 0, 8))
 
 
@@ -51,6 +51,12 @@ def test_what_is_measured_comes_back() -> None:
 
 
 def test_noise_for_no_pixels_is_refused() -> None:
-    with refused(InputError, "hold no element"):
+    with refused(InputError, "have no elements"):
         evaluate.uniform_noise(torch.zeros(1, 3, 0, 0))
     assert evaluate.uniform_noise(torch.zeros(0, 3, 4, 4)).shape == (0, 3, 4, 4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_noise_within_the_range_of_no_numbers_is_refused(value: float) -> None:
+    with refused(InputError, "inputs holds NaN or infinite values, so its channels have no range"):
+        evaluate.uniform_noise(torch.tensor([[1.0, value]]))

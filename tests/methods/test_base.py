@@ -202,7 +202,7 @@ OF_TOKENS = {"attention_gradient", "attention_rollout", "legrad", "raw_attention
 def test_a_picture_without_pixels_is_refused_by_every_method(name: str) -> None:
     method = registered_methods()[name](five_classes())
     for shape in ((1, 3, 0, 0), (2, 3, 0, 8), (0, 3, 8, 0)):
-        with refused(InputError, f"inputs of shape {shape} hold no element in an example"):
+        with refused(InputError, f"inputs of shape {shape} have no elements per example"):
             method.attribute(torch.zeros(shape), target=1)
 
 

@@ -78,6 +78,20 @@ def test_three_dimensions(name: str) -> None:
     assert_right(made(name, net, "1").attribute(x, target=1), name, *pair)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_fem_weighs_half_precision_as_single(dtype: torch.dtype) -> None:
+    """The squares of these values are beyond the largest number of float16."""
+    method = ta.FEM(seeded(Pooled), "body")
+    values = (2000 * torch.rand(2, 4, 9, 9, generator=torch.Generator().manual_seed(0)) ** 4).to(
+        dtype
+    )
+    found = method.weigh(values, values)
+    expected = method.weigh(values.float(), values.float())
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected.to(dtype), rtol=0.02, atol=0)
+    assert method.weigh(values[:0], values[:0]).shape == (0, 4, 9, 9)
+
+
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Count backwards."""

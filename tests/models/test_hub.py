@@ -29,7 +29,7 @@ def create(name, pretrained):
         model.pretrained_cfg = {"label_names": ["n1", "n2"], "label_descriptions": {"n2": "cat"}}
         return model
     if ":" in name or pretrained:
-        raise OSError("cannot reach the hub")
+        raise RuntimeError("cannot open it") from ConnectionError("cannot reach the hub")
     model = nn.Sequential(nn.Dropout(), nn.Conv2d(3, 2, 1))
     model.pretrained_cfg = {}
     return model
@@ -106,7 +106,8 @@ def test_models_of_the_hub_come_with_the_names_of_their_configuration():
 @pytest.mark.usefixtures("timm")
 @pytest.mark.parametrize("weights", [None, "random"])
 def test_what_the_hub_does_not_answer_is_a_sentence(weights):
-    with pytest.raises(WeightsError, match=r"other/net could not be fetched.*cannot reach the hub"):
+    said = r"net could not be loaded from the Hub \(cannot reach the hub\). Check .* hf auth login"
+    with pytest.raises(WeightsError, match=said):
         load_model("timm:hf-hub:other/net", weights=weights)
     with pytest.raises(ModelError, match=r"is no folder of a model of timm \(cannot reach"):
         load_model("timm:local-dir:here", weights=weights)
@@ -121,3 +122,28 @@ def test_without_a_network_there_is_a_way_out(monkeypatch, weights):
     with pytest.raises(WeightsError, match=f"{re.escape(why)}.*{out}"):
         load_model("timm:hf-hub:other/net", weights=weights)
     assert load_model("timm:hf-hub:own/net").class_names == ("n1", "cat")
+
+
+@pytest.mark.usefixtures("timm")
+def test_a_revision_is_an_option_of_the_way_out(monkeypatch):
+    monkeypatch.setattr(hub, "cached_if_unreachable", lambda: nullcontext("no network"))
+    with pytest.raises(WeightsError, match=r"hf download other/net --revision v2 --local-dir"):
+        load_model("timm:hf-hub:other/net@v2")
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tiny_net.tag", r"weights of timm:tiny_net.tag could not be loaded \(no such tag\)"),
+        ("hf-hub:other/net", r"could not be loaded from the Hub \(no such tag\). Check the name"),
+    ],
+)
+def test_an_unreachable_hub_does_not_hide_what_is_wrong(monkeypatch, name, said):
+    def fail(name, pretrained):
+        raise RuntimeError("no such tag")
+
+    monkeypatch.setattr(hub, "cached_if_unreachable", lambda: nullcontext("no network"))
+    monkeypatch.setattr(sys.modules["timm"], "create_model", fail)
+    with pytest.raises(WeightsError, match=said):
+        load_model(f"timm:{name}")

@@ -1,19 +1,31 @@
 import socket
-import ssl
 import threading
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from urllib.error import URLError
 
 import pytest
 
 from torchattr.errors import WeightsError
 from torchattr.models import hub_network, load_model
-from torchattr.models.hub_network import cached_if_unreachable, unreachable
+from torchattr.models.hub_network import OFFLINE, cached_if_unreachable, is_unreached, unreachable
+from torchattr.models.read_errors import chain
+
+huggingface_hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
+utils = pytest.importorskip("huggingface_hub.utils")
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
+def reset_sessions(monkeypatch):
+    """No proxy stands between, and no session that was made with one."""
     monkeypatch.setenv("no_proxy", "*")
+    (getattr(utils, "close_session", None) or utils.reset_sessions)()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    monkeypatch.setattr(hub_network, "unreachable", lambda address: "gone")
 
 
 @pytest.fixture
@@ -47,30 +59,77 @@ def test_a_server_that_never_answers_is_waited_for_only_so_long():
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
-    [
-        (
-            URLError(socket.gaierror(-2, "Name not known")),
-            "a://b cannot be reached: Name not known",
-        ),
-        (URLError("no host given"), "a://b cannot be reached: no host given"),
-        (URLError(ssl.SSLError(1, "certificate verify failed")), None),
-    ],
+    "raised", [ValueError("no scheme"), HTTPException("no status"), ImportError("no scheme")]
 )
-def test_what_fails_is_said_but_an_unknown_certificate_is_an_answer(monkeypatch, raised, said):
-    def fail(*arguments, **options):
+def test_whatever_its_client_raises_is_said(monkeypatch, raised):
+    """A client may be the user's own, and the address one without a scheme."""
+
+    def fail():
         raise raised
 
-    monkeypatch.setattr("urllib.request.urlopen", fail)
-    assert unreachable("a://b") == said
+    monkeypatch.setattr("huggingface_hub.utils.get_session", fail)
+    assert unreachable("a://b") == f"a://b cannot be reached: {raised}"
+
+
+def test_an_address_without_a_scheme_is_said():
+    assert unreachable("huggingface.co").startswith("huggingface.co cannot be reached: ")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_sessions_that_keep_their_mode_are_made_anew(monkeypatch):
+    """Those of version 0 read it when they are made."""
+    seen = []
+
+    def reset():
+        seen.append(constants.HF_HUB_OFFLINE)
+
+    monkeypatch.setattr(utils, "reset_sessions", reset, raising=False)
+    with cached_if_unreachable():
+        pass
+    assert seen == [True, False]
+
+
+@pytest.mark.usefixtures("no_network")
+def test_threads_that_overlap_leave_the_mode_as_it_was():
+    first, second = threading.Event(), threading.Event()
+    said = []
+
+    def enter(begun, may_end):
+        with cached_if_unreachable() as why:
+            said.append(why)
+            begun.set()
+            may_end.wait(0.5)
+
+    threads = [
+        threading.Thread(target=enter, args=one) for one in ((first, second), (second, first))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said == ["gone", "gone"]
+    assert constants.HF_HUB_OFFLINE is False
+
+
+@pytest.mark.usefixtures("no_network")
+def test_what_the_client_raises_offline_is_for_want_of_a_connection(tmp_path):
+    utils.get_session()  # Made before, so that it is used online.
+
+    def fetch():
+        huggingface_hub.hf_hub_download("own/net", "config.json", cache_dir=tmp_path)
+
+    with cached_if_unreachable(), pytest.raises(OSError, match="cache") as caught:
+        fetch()
+    assert is_unreached(caught.value)
+    names = [type(one).__name__ for one in chain(caught.value)]
+    assert "OfflineModeIsEnabled" in names
+    assert not is_unreached(RuntimeError("no such tag"))
 
 
 def test_an_unreachable_hub_is_asked_once(monkeypatch):
     """All of its retries would take minutes: the client is told that there is no network."""
     pytest.importorskip("timm")
-    constants = pytest.importorskip("huggingface_hub").constants
     asked = []
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub_network, "unreachable", lambda address: asked.append(address) or "gone")
     with pytest.raises(WeightsError, match=r"net could not be fetched from the Hub \(gone\). On a"):
         load_model("timm:hf-hub:no-such-owner/net")
@@ -78,11 +137,10 @@ def test_an_unreachable_hub_is_asked_once(monkeypatch):
     assert constants.HF_HUB_OFFLINE is False
 
 
+@pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("offline", [False, True])
 def test_the_setting_is_as_before_afterwards(monkeypatch, offline):
-    constants = pytest.importorskip("huggingface_hub").constants
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-    monkeypatch.setattr(hub_network, "unreachable", lambda address: "gone")
     seen = []
 
     def fail():
@@ -92,5 +150,5 @@ def test_the_setting_is_as_before_afterwards(monkeypatch, offline):
 
     with pytest.raises(KeyError):
         fail()
-    assert seen == ["HF_HUB_OFFLINE is set" if offline else "gone", True]
+    assert seen == [OFFLINE if offline else "gone", True]
     assert constants.HF_HUB_OFFLINE is offline

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from torchattr.errors import ModelError, WeightsError
@@ -30,3 +32,10 @@ def test_the_reason_is_the_first_line_of_the_root_cause() -> None:
     error.__cause__ = ValueError("first\nsecond")
     assert reason(error) == "first"
     assert reason(KeyError()) == "KeyError"
+
+
+def test_what_a_reader_hides_is_no_reason() -> None:
+    """JSON reads an empty text to a `StopIteration`, and says so to nobody."""
+    with pytest.raises(ValueError, match="Expecting value") as caught:
+        json.loads("")
+    assert reason(caught.value).startswith("Expecting value")

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
 import pytest
@@ -192,11 +192,9 @@ def test_the_address_restores_how_maps_of_a_layer_are_drawn(page: Browser) -> No
 def test_the_address_restores_an_open_comparison(page: Browser) -> None:
     explain(page, "saliency")
     explain(page, "guided_backprop")
-    for number in (3, 1):
-        page.click(f"{CARD}:nth-child({number}) [aria-label^=Compare]")
-    page.wait("dialog[open] .stack")
+    expected = ",".join([*compared(page, 3, 1), "20"])
     page.choose("dialog input[type=range]", "20")
-    page.until(lambda: said(page).get("compare") == "0,2,20", "the comparison is not said")
+    page.until(lambda: said(page).get("compare") == expected, "the comparison is not said")
     title = page.text("dialog header strong")
     sides = [page.pixels(f"dialog .{side}") for side in ("left", "right")]
     reopen(page)
@@ -209,6 +207,78 @@ def test_the_address_restores_an_open_comparison(page: Browser) -> None:
     ActionChains(page.driver).send_keys(Keys.ESCAPE).perform()
     page.until(lambda: "compare" not in said(page), "it is said to be open")
     assert len(json.loads(said(page)["maps"])) == 3
+
+
+def compared(page: Browser, *numbers: int) -> list[str]:
+    """Compare two cards, and return the ids of their maps."""
+    chosen = [f"{CARD}:nth-child({number})" for number in numbers]
+    for card in chosen:
+        page.click(f"{card} [aria-label^=Compare]")
+    page.wait("dialog[open] .stack")
+    return [str(page.find(card).get_attribute("data-id")) for card in chosen]
+
+
+def readdress(page: Browser, **changed: str) -> None:
+    """Open the address with other values in a new page."""
+    page.until(lambda: "compare" in said(page), "the comparison is not said")
+    values = {**said(page), **changed}
+    base = page.driver.current_url.partition("#")[0]
+    page.driver.get("about:blank")
+    page.driver.get(f"{base}#{urlencode(values)}")
+
+
+def test_a_comparison_is_restored_although_a_question_fails(page: Browser) -> None:
+    """Its maps are then at other places."""
+    explain(page, "saliency")
+    compared(page, 2, 1)
+    title, asked = page.text("dialog header strong"), json.loads(said(page)["maps"])
+    failing = {**asked[0], "options": {"layer": "gone"}}
+    readdress(page, maps=json.dumps([failing, *asked]))
+    page.wait("dialog[open] .stack")
+    assert page.text("dialog header strong") == title
+    assert [one for one in page.complaints() if "422" not in one] == []
+
+
+@pytest.mark.parametrize("other", [",", "{0},{0},20", "{0},gone,20", "0,1,20"])
+def test_a_comparison_of_no_two_maps_is_not_opened(page: Browser, other: str) -> None:
+    explain(page, "saliency")
+    first = compared(page, 2, 1)[0]
+    readdress(page, compare=other.format(first))
+    page.until(lambda: len(page.all(CARD)) == 2, "not all maps came back")
+    page.until(lambda: "compare" not in said(page), "it is said to be open")
+    assert page.all("dialog[open]") == []
+
+
+def test_a_comparison_does_not_cover_what_is_done_by_then(page: Browser) -> None:
+    explain(page, "saliency")
+    compared(page, 2, 1)
+    later = """
+        const now = fetch;
+        fetch = (...call) => String(call[0]).includes("attributions")
+          ? new Promise((go) => setTimeout(() => go(now(...call)), 1000)) : now(...call);
+    """
+    script = {"source": later}
+    added = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+    try:
+        readdress(page)
+        for tab in ("layers", "explain"):
+            page.click(f"#tab-{tab}")
+        page.until(lambda: len(page.all(CARD)) == 2, "not all maps came back")
+        page.until(lambda: "compare" not in said(page), "it is said to be open")
+        assert page.all("dialog[open]") == []
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def test_an_address_with_an_unknown_colormap_draws_with_the_default(
+    page: Browser, address: str
+) -> None:
+    page.driver.get("about:blank")
+    fragment = "view=layers&layer=stem.conv&cmap=mauve&scale=no&order=x"
+    page.open(f"{address}#{fragment}", ".mapthumb canvas")
+    assert page.find("#layers select[name=cmap]").get_attribute("value") in ("viridis", "RdBu_r")
+    assert page.pixels(".mapthumb canvas").std() > 5
+    page.until(lambda: "view" in said(page) and "cmap" not in said(page), "it is kept")
 
 
 def test_the_address_restores_a_panel(page: Browser) -> None:
@@ -229,7 +299,7 @@ def test_the_address_restores_a_panel(page: Browser) -> None:
         "maps=%5B&style=no&options=1",
         'style={"sign":"up","kind":[],"alpha":"x"}&options={"layer":"gone"}',
         "maps=[1,null]&class=x&at=,&region=1",
-        "compare=0,7,x&scale=no&cmap=mauve&projections=[]",
+        "compare=0,7,x&scale=no&projections=[]",
         "main",
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchattr.errors import InputError
+from torchattr.core.arguments import check_choice
 
 _FLOAT16_EXPONENTS = (-4, 15)
 """Of the largest value of a map that float16 holds as it is, with eight more bits below."""
@@ -126,8 +126,7 @@ def checked_dtype(dtype: Any) -> str:
     Raises:
         InputError: any other.
     """
-    if dtype not in ENCODINGS:
-        raise InputError(f"dtype must be one of {', '.join(ENCODINGS)}, got {dtype!r}")
+    check_choice("dtype", dtype, ENCODINGS)
     return str(dtype)
 
 

@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.core.arguments import check_choice
+from torchattr.errors import ShapeError
 from torchattr.methods import enlarge
 from torchattr.show import LUMA
 
@@ -37,8 +38,8 @@ class MapForm:
     keep: Keep = "layer"
 
     def __post_init__(self) -> None:
-        _check_named("reduce", self.reduce, get_args(Reduce))
-        _check_named("keep", self.keep, get_args(Keep))
+        check_choice("reduce", self.reduce, get_args(Reduce))
+        check_choice("keep", self.keep, get_args(Keep))
 
     def of(self, result: Tensor, name: str, size: Sequence[int]) -> Tensor:
         """Return the maps `(N, T, h, w)` of a result `(N, T, C, h, w)`.
@@ -93,8 +94,3 @@ _REDUCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "luma": _luma,
     "max_abs": lambda maps: maps.abs().amax(2),
 }
-
-
-def _check_named(argument: str, given: str, allowed: Sequence[str]) -> None:
-    if given not in allowed:
-        raise InputError(f"{argument} must be one of {', '.join(allowed)}, got {given!r}")

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from torchattr.bulk import packages
 from torchattr.bulk.encoding import decoded
 from torchattr.bulk.shard_content import schema_of
-from torchattr.bulk.store import MapStore
+from torchattr.bulk.store import METADATA, MapStore
 from torchattr.errors import InputError
 from torchattr.models import read_image
 from torchattr.show import panel
@@ -269,7 +269,7 @@ def is_maps(path: str | Path) -> bool:
     >>> is_maps("photo.jpg")
     False
     """
-    return (Path(path).expanduser() / "zarr.json").is_file()
+    return (Path(path).expanduser() / METADATA).is_file()
 
 
 def _heading(name: str) -> str:

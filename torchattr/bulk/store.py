@@ -21,11 +21,17 @@ from torchattr.bulk.tables import ShardTables
 from torchattr.core.printable import printable
 from torchattr.core.undoing import own_filters
 from torchattr.errors import FolderError
+from torchattr.models import reason
 
 ATTRIBUTE = "torchattr"
 """The attribute of the group that holds the record."""
 
+METADATA = "zarr.json"
+"""The file that a group of Zarr has."""
+
 ROWS, LEASES = "rows", "leases"
+_UNREAD = (OSError, ValueError, LookupError, TypeError, AttributeError)
+"""What Zarr raises of folders that are no group, and of damaged ones."""
 _CHUNK_BYTES = 2**19
 """What one read should fetch: a few maps, so that both paging and going through are fast."""
 
@@ -122,16 +128,12 @@ class MapStore:
         """
         zarr = packages.zarr()
         try:
-            group = zarr.open_group(str(root), mode="r")
-            return cls(root, group.attrs[ATTRIBUTE])
-        except (OSError, KeyError, ValueError) as error:
-            kind = "another folder" if root.is_dir() else "a file" if root.exists() else "missing"
-            raise FolderError(
-                printable(
-                    f"{root} is {kind}, and no store of maps that `torchattr run` wrote; pass the"
-                    " folder of one, which a run makes where there is nothing yet"
-                )
-            ) from error
+            record = zarr.open_group(str(root), mode="r").attrs.get(ATTRIBUTE)
+        except _UNREAD as error:
+            raise _not_opened(root, error) from error
+        if not isinstance(record, Mapping):
+            raise _not_opened(root)
+        return cls(root, record)
 
     @classmethod
     def create(cls, root: Path, record: Mapping[str, Any]) -> MapStore:
@@ -198,3 +200,26 @@ class MapStore:
             else:
                 write_durably(path, content)
         self.tables.write(shard, table)
+
+
+def _not_opened(root: Path, error: Exception | None = None) -> FolderError:
+    """Return the error about a folder that is no store, or of which Zarr raised something."""
+    if error is not None and (root / METADATA).exists():
+        text = (
+            f"the store in {root} cannot be read ({reason(error)}); restore its {METADATA}, or use"
+            " another folder"
+        )
+        return FolderError(printable(text))
+    kind = (
+        "holds no store of maps"
+        if root.is_dir()
+        else "is a file"
+        if root.exists()
+        else "does not exist"
+    )
+    return FolderError(
+        printable(
+            f"{root} {kind}; pass the folder of a store of maps, which `torchattr run` makes where"
+            " there is nothing yet"
+        )
+    )

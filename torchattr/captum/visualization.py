@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.rounding import unit
 from torchattr.errors import InputError, ShapeError
 from torchattr.show import add_channels
@@ -158,10 +159,8 @@ METHODS: Mapping[str, Draw] = {
 
 
 def _check(method: str, sign: str, image: Any) -> None:
-    if method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if sign not in SIGNS:
-        raise InputError(f"sign must be one of {', '.join(SIGNS)}, got {sign!r}")
+    check_choice("method", method, METHODS)
+    check_choice("sign", sign, SIGNS)
     if image is None and method != "heat_map":
         raise InputError(f"original_image is missing: {method} needs it; heat_map does not")
     if sign == "all" and method in ("masked_image", "alpha_scaling"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from torchattr.errors import InputError, InputTypeError
+from torchattr.errors import InputError, InputTypeError, TorchattrError
 
 _OTHER_NAMES = {"targets": "target", "input": "inputs"}
 """How arguments are called elsewhere, and by methods."""
@@ -35,11 +35,13 @@ def check_arguments(cls: type, *functions: str) -> None:
             setattr(cls, name, _checked(function))
 
 
-def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+def check_choice(
+    name: str, value: Any, choices: Iterable[Any], error: type[TorchattrError] = InputError
+) -> None:
     """Refuse the value of an argument that is none of a few.
 
     Raises:
-        InputError: it is another one.
+        InputError: it is another one; `error` may be another class.
 
     >>> check_choice("view", "all", ("crop", "photo"))
     Traceback (most recent call last):
@@ -47,7 +49,7 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """
     known = tuple(choices)
     if value not in known:
-        raise InputError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+        raise error(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -192,7 +192,7 @@ def _check_size(tensors: tuple[Tensor, ...]) -> None:
     if all(tensor.shape[1:].numel() == 0 for tensor in tensors):
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
         raise InputError(
-            f"inputs of shape {shapes} hold no element in an example; pass examples of at least one"
+            f"inputs of shape {shapes} have no elements per example; pass examples of at least one"
             " element, such as pictures of at least one pixel"
         )
 

@@ -75,7 +75,7 @@ def _as_rows(attributions: Any) -> Tensor:
     found = torch.as_tensor(attributions) if not isinstance(attributions, Tensor) else attributions
     if found.dim() < 2 or not found.numel():
         raise ShapeError(
-            "attributions must have one row (N, ...) for each of some examples, got"
+            "attributions must have at least one row (N, ...), one for each example, got"
             f" {tuple(found.shape)}"
         )
     if not torch.isfinite(found).all():

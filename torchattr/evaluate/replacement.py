@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_baselines, as_inputs
+from torchattr.core.inputs import Inputs, all_finite, as_baselines, as_inputs
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.methods import Baseline, SeededStreams, checked_seed
 
@@ -57,6 +57,11 @@ def uniform_noise(inputs: Tensor, seed: int = 0) -> Tensor:
     (True, [1.0, 1.0, 1.0])
     """
     given = _floating(inputs, "uniform")
+    if not given.is_meta and not all_finite(given):
+        raise InputError(
+            "inputs holds NaN or infinite values, so its channels have no range to draw noise from;"
+            " repair or drop these samples"
+        )
     as_inputs(given, differentiable=False)
     return _noise(given, SeededStreams([checked_seed(seed)]), 0, 0)
 

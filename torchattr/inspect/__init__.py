@@ -26,6 +26,7 @@ from torchattr.inspect.layer_list import LayerRow as LayerRow
 from torchattr.inspect.layer_list import list_layers as list_layers
 from torchattr.inspect.map_layout import check_position as check_position
 from torchattr.inspect.maximisation.ascent import Step as Step
+from torchattr.inspect.maximisation.ascent import octave_sizes as octave_sizes
 from torchattr.inspect.maximisation.augmentations import Affine as Affine
 from torchattr.inspect.maximisation.augmentations import Jitter as Jitter
 from torchattr.inspect.maximisation.maximise import deepdream as deepdream

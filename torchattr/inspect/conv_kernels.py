@@ -226,10 +226,11 @@ def _of_module(model: Forward, layer: Layer) -> tuple[str, Tensor]:
     if not isinstance(weight, Tensor) or not isinstance(module, nn.modules.conv._ConvNd):
         raise LayerError(
             f"the layer {name!r} is {type(module).__name__}, not a convolution, so it has no"
-            " kernels; name a convolution",
+            " kernels",
             hint=Hint(
                 ways_out=[
-                    WayOut("pass {setting} to find one that is called as a function", "inputs")
+                    WayOut("name a convolution"),
+                    WayOut("or pass {setting} if it is called as a function", "inputs"),
                 ]
             ),
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchattr.core.rounding import in_single
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import InputError
 from torchattr.methods._gradient.grids import LayoutChoice
@@ -55,11 +56,12 @@ class FEM(ActivationMap):
         self.k = k
 
     def weigh(self, values: Tensor, gradients: Tensor) -> Tensor:
-        flat = values.flatten(2)
+        # The squares of strong values overflow in half precision.
+        flat = in_single(values).flatten(2)
         mean = flat.mean(2, keepdim=True)
         # Not by `std`, which warns of an empty batch.
         deviation = (flat - mean).square().mean(2, keepdim=True).sqrt()
-        strong = (flat > mean + self.k * deviation).to(values.dtype).mean(2)
+        strong = (flat > mean + self.k * deviation).to(flat.dtype).mean(2).to(values.dtype)
         return strong.view(*strong.shape, *[1] * (values.dim() - 2)) * values
 
     def _settings(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from torchattr.core.registry import closest, suggest
 from torchattr.errors import Hint, ModelError, WayOut, WeightsError
-from torchattr.models.hub_network import cached_if_unreachable
+from torchattr.models.hub_network import cached_if_unreachable, is_unreached
 from torchattr.models.loaded import LoadedModel
 from torchattr.models.read_errors import reason
 from torchattr.models.weights import (
@@ -85,7 +85,9 @@ def _built(timm: Any, name: str, *, pretrained: bool) -> nn.Module:
         try:
             return _made(timm, name, pretrained)
         except _FAULTS as error:
-            raise _not_fetched(name, why or reason(error)) from error
+            if why is not None and is_unreached(error):
+                raise _not_fetched(name, why) from error
+            raise _not_loaded(name, reason(error)) from error
 
 
 def _made(timm: Any, name: str, pretrained: bool) -> nn.Module:
@@ -94,23 +96,39 @@ def _made(timm: Any, name: str, pretrained: bool) -> nn.Module:
 
 
 def _not_fetched(name: str, why: str) -> WeightsError:
-    """Return the error about a model or its weights that the Hub's cache has not, nor the Hub."""
+    """Return the error about a model, or its weights, that is not in the cache of the Hub."""
     if not _SOURCE.match(name):
-        return WeightsError(
-            f"the weights of timm:{name} could not be downloaded ({why})",
-            hint=Hint(ways_out=[WayOut("pass a file with {setting}", "weights"), UNTRAINED]),
-        )
-    repository = name.partition(":")[2]
+        return _without_weights(name, f"could not be downloaded ({why})")
+    repository, _, revision = name.partition(":")[2].partition("@")
+    chosen = f" --revision {revision}" if revision else ""
+    advice = (
+        "on a machine that reaches it, check the name and run"
+        f" hf download {repository}{chosen} --local-dir FOLDER, then load timm:local-dir:FOLDER"
+    )
     return WeightsError(
         f"timm:{name} could not be fetched from the Hub ({why})",
+        hint=Hint(ways_out=[WayOut(advice)]),
+    )
+
+
+def _not_loaded(name: str, why: str) -> WeightsError:
+    """Return the error about a model, or its weights, that the Hub refuses, or that do not fit."""
+    if not _SOURCE.match(name):
+        return _without_weights(name, f"could not be loaded ({why})")
+    return WeightsError(
+        f"timm:{name} could not be loaded from the Hub ({why})",
         hint=Hint(
             ways_out=[
-                WayOut(
-                    "on a machine that reaches it, check the name and run"
-                    f" hf download {repository} --local-dir FOLDER, then load timm:local-dir:FOLDER"
-                )
+                WayOut("check the name; log in with hf auth login if the model is private or gated")
             ]
         ),
+    )
+
+
+def _without_weights(name: str, fault: str) -> WeightsError:
+    return WeightsError(
+        f"the weights of timm:{name} {fault}",
+        hint=Hint(ways_out=[WayOut("pass a file with {setting}", "weights"), UNTRAINED]),
     )
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import ssl
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.error import HTTPError, URLError
+from threading import RLock
+from typing import Any
+
+from torchattr.models.read_errors import chain, reason
 
 SECONDS = 5.0
-"""How long the Hub is waited for, once."""
+"""How long each step of one request to the Hub may take: to connect, and to answer."""
+
+OFFLINE = "offline mode is set (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)"
+"""Why the Hub is not asked where its user does not want it."""
+
+_SWITCHING = RLock()
+"""Held while the client is offline: of two threads, the second would restore the first's mode."""
 
 
 @contextmanager
@@ -18,42 +25,63 @@ def cached_if_unreachable() -> Iterator[str | None]:
 
     Yields why it cannot be reached, as a sentence without its stop; None if it can.
 
-    Its client retries each of several files for half a minute. Its documented setting for machines
-    without a network, ``HF_HUB_OFFLINE``, is read when it is imported, so it is set there.
+    Its client retries each of several files for half a minute, also of those in its cache. Its
+    documented setting for machines without a network, ``HF_HUB_OFFLINE``, is read when it is
+    imported, so it is set there.
     """
     from huggingface_hub import constants
 
-    why = None if constants.HF_HUB_OFFLINE else unreachable(constants.ENDPOINT)
-    before = constants.HF_HUB_OFFLINE
-    try:
-        constants.HF_HUB_OFFLINE = before or why is not None
-        yield "HF_HUB_OFFLINE is set" if before else why
-    finally:
-        constants.HF_HUB_OFFLINE = before
+    with _SWITCHING:
+        why = OFFLINE if constants.HF_HUB_OFFLINE else unreachable(constants.ENDPOINT)
+        if why is not None:
+            with _offline(constants):
+                yield why
+            return
+    yield None
 
 
 def unreachable(address: str, seconds: float = SECONDS) -> str | None:
-    """Return why a server cannot be reached, directly or by the system's proxy; None if it can.
+    """Return why the Hub's client cannot reach a server; None if it can.
 
-    A server that answers with an error is reached, and so is one whose certificate is not known
-    here: its client may know others.
+    A server that answers with an error is reached.
 
-    >>> unreachable("http://127.0.0.1:9")
-    'http://127.0.0.1:9 cannot be reached: Connection refused'
+    Args:
+        address: of the server, with its scheme.
+        seconds: how long each step of the request may take.
     """
+    from huggingface_hub.utils import get_session
+
     try:
-        urllib.request.urlopen(_head(address), timeout=seconds).close()
-    except HTTPError as answer:
-        answer.close()
-        return None
-    except OSError as error:
-        cause = error.reason if isinstance(error, URLError) else error
-        if isinstance(cause, ssl.SSLError):
-            return None
-        text = getattr(cause, "strerror", None) or str(cause)
-        return f"{address} cannot be reached: {text}"
+        get_session().head(address, timeout=seconds)
+    except Exception as error:  # noqa: BLE001 - clients of all versions, and a user's own one
+        return f"{address} cannot be reached: {reason(error)}"
     return None
 
 
-def _head(address: str) -> urllib.request.Request:
-    return urllib.request.Request(address, method="HEAD")
+def is_unreached(error: BaseException) -> bool:
+    """Return whether an error of the Hub's client is for want of a connection.
+
+    Its own error of the offline mode is one of these.
+    """
+    return any(isinstance(one, ConnectionError) for one in chain(error))
+
+
+@contextmanager
+def _offline(constants: Any) -> Iterator[None]:
+    before = constants.HF_HUB_OFFLINE
+    try:
+        _switch(constants, True)
+        yield
+    finally:
+        _switch(constants, before)
+
+
+def _switch(constants: Any, offline: bool) -> None:
+    from huggingface_hub import utils
+
+    constants.HF_HUB_OFFLINE = offline
+    # Before version 1, sessions keep the mode that they were made in. Later ones read it at each
+    # request, and closing them would fail those of other threads.
+    reset = getattr(utils, "reset_sessions", None)
+    if reset is not None:
+        reset()

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from torchattr.core.arguments import check_choice
 from torchattr.errors import ModelError, ShapeError
 from torchattr.models.cropping import Geometry, Transform, geometry_of
 from torchattr.models.geometry import Box, place
@@ -79,11 +80,7 @@ class LoadedModel:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        if self.activation not in get_args(Meaning):
-            raise ModelError(
-                f"activation must be one of {', '.join(map(repr, get_args(Meaning)))}, got"
-                f" {self.activation!r}"
-            )
+        check_choice("activation", self.activation, get_args(Meaning), ModelError)
         if not callable(self.transform):
             raise ModelError(
                 "transform must be callable (PIL image -> tensor), "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from torchattr.errors import TorchattrError
@@ -39,10 +39,17 @@ class ReadErrors:
             raise self.error(reason(error)) from error
 
 
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that led to it, the last of which is the root cause."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+
+
 def reason(error: BaseException) -> str:
     """Return the first line of the root cause of an error."""
-    while (earlier := error.__cause__ or error.__context__) is not None:
-        error = earlier
-    text = (str(error).splitlines() or [""])[0] or type(error).__name__
+    *_, root = chain(error)
+    text = (str(root).splitlines() or [""])[0] or type(root).__name__
     # PyTorch refers to a log here, which does not help a user.
     return "its entries are inconsistent" if "warnings above" in text else text

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from torchattr import evaluate
+from torchattr.core.arguments import check_choice
 from torchattr.core.targets import Classes
-from torchattr.errors import InputError
 from torchattr.quantus.features import elements, ranked
 from torchattr.quantus.metric import Batch, Metric, baseline
 from torchattr.quantus.signatures import REPLACING, options
@@ -135,8 +135,7 @@ class RegionPerturbation(_Replacing):
 
     def scores(self, batch: Batch) -> Tensor:
         name = self.options["order"]
-        if name not in _ORDERS:
-            raise InputError(f"order must be one of {', '.join(map(repr, _ORDERS))}, got {name!r}")
+        check_choice("order", name, _ORDERS)
         generator = torch.Generator().manual_seed(0)
         random = torch.rand(batch.x[:, :1].shape, generator=generator).to(batch.x)
         curve = evaluate.region_perturbation(

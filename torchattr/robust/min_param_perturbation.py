@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.types import Forward
 from torchattr.errors import InputError, OutputError
 from torchattr.methods import checked_count
@@ -72,8 +73,7 @@ class MinParamPerturbation:
                 f"arg_min={arg_min}, arg_max={arg_max} and arg_step={arg_step} leave fewer than"
                 " two candidates; arg_max must be above arg_min + arg_step, and arg_step above 0"
             )
-        if mode.lower() not in _MODES:
-            raise InputError(f"mode must be one of {', '.join(map(repr, _MODES))}, got {mode!r}")
+        check_choice("mode", mode.lower(), _MODES)
         self.model, self.attack = model, attack
         self.arg_name, self.mode = arg_name, mode.lower()
         self.arg_min, self.arg_max, self.arg_step = arg_min, arg_max, arg_step

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import Inputs, as_inputs
 from torchattr.core.stepping import step
 from torchattr.core.types import Forward, OutputKey, TensorsT
@@ -145,6 +146,5 @@ _PROJECTIONS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
 
 
 def _projection(norm: str) -> Callable[[Tensor, float], Tensor]:
-    if norm not in _PROJECTIONS:
-        raise InputError(f"norm must be one of {', '.join(map(repr, _PROJECTIONS))}, got {norm!r}")
+    check_choice("norm", norm, _PROJECTIONS)
     return _PROJECTIONS[norm]

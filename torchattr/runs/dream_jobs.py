@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from torchattr.errors import Hint, ModelError, TargetError, TorchattrError, WayOut
-from torchattr.inspect import Step, deepdream, maximise
+from torchattr.inspect import Step, deepdream, maximise, octave_sizes
 from torchattr.models import LoadedModel, reason
 from torchattr.results import DREAMS, Display, Entry, Sight, dream_entry, file_name, model_title
 from torchattr.runs.class_selector import Index, parse_targets
-from torchattr.runs.failing_model import RAISED
+from torchattr.runs.failing_model import RAISED, fault_on
 from torchattr.runs.job import (
     InputPicture,
     JobProgress,
@@ -31,6 +32,8 @@ STEPS, OCTAVES = 12, 4
 """The defaults of :func:`torchattr.deepdream`."""
 NOISE_STEPS, NOISE_OCTAVES = 128, 1
 """The defaults of :func:`torchattr.maximise`."""
+OCTAVE_SCALE = 1.4
+"""The default of both."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,9 @@ class DreamJob(PictureJob):
                 **self.options,
             )
 
-        made = _at_any_size(dream, self.options.get("octaves", OCTAVES))[0]
+        sizes = _sizes(picture.inputs.shape[2:], self.options, OCTAVES)
+        with _of_one_size(self.loaded, picture.inputs, sizes):
+            made = dream()[0]
         yield dream_entry(
             made,
             display.picture(made),
@@ -110,7 +115,8 @@ class NoiseDream:
 
     def entry(self, progress: JobProgress) -> Entry:
         """Make the image."""
-        shape = example_input(self.loaded).shape
+        example = example_input(self.loaded)
+        size = self.size or tuple(example.shape[2:])
         display = Display.of(self.loaded.transform)
         octaves = self.options.get("octaves", NOISE_OCTAVES)
         total = self.options.get("steps", NOISE_STEPS) * octaves
@@ -119,14 +125,15 @@ class NoiseDream:
             return maximise(
                 self.loaded.model,
                 self._objective,
-                shape=(shape[1], *(self.size or shape[2:])),
+                shape=(example.shape[1], *size),
                 bounds=display.bounds,
                 output=ScoreReader(self.loaded, self.output).scores,
                 callback=_counted(progress, total),
                 **self.options,
             )
 
-        made = _at_any_size(dream, octaves, self.size)[0]
+        with _of_one_size(self.loaded, example, _sizes(size, self.options, NOISE_OCTAVES)):
+            made = dream()[0]
         return dream_entry(
             made,
             display.picture(made),
@@ -189,17 +196,45 @@ def _counted(progress: JobProgress, total: int) -> Callable[[Step], None]:
     return count
 
 
-def _at_any_size(
-    dream: Callable[[], Tensor], octaves: int, size: tuple[int, int] | None = None
-) -> Tensor:
-    """Make an image; explain the failure if the model accepts only one input size."""
+def _sizes(size: Sequence[int], options: Mapping[str, Any], octaves: int) -> list[tuple[int, ...]]:
+    """Return the sizes at which the model sees an image of this size."""
+    scale = options.get("octave_scale", OCTAVE_SCALE)
+    return octave_sizes(size, options.get("octaves", octaves), scale)
+
+
+@contextmanager
+def _of_one_size(
+    loaded: LoadedModel, example: Tensor, sizes: Sequence[tuple[int, ...]]
+) -> Iterator[None]:
+    """Raise ``ModelError`` if making an image fails because the model takes only its own size.
+
+    The model is then run alone: what it raises on its own size as well, or on none of the others,
+    is not for the size, and passes.
+
+    example: an input of the model's own size, `(1, C, H, W)`.
+    sizes: of the images that the model is given.
+    """
     try:
-        return dream()
+        yield
     except RAISED as error:
-        if isinstance(error, TorchattrError) or (octaves == 1 and size is None):
+        if isinstance(error, TorchattrError):
+            raise
+        fault = _fault_of_size(loaded, example, sizes)
+        if fault is None:
             raise
         raise ModelError(
             "several octaves, or another size, need a model that accepts images of any size, which"
-            f" this one does not ({reason(error)})",
+            f" this one does not ({reason(fault)})",
             hint=Hint(ways_out=[WayOut("omit the size and pass {setting}", "octaves", 1)]),
         ) from error
+
+
+def _fault_of_size(
+    loaded: LoadedModel, example: Tensor, sizes: Sequence[tuple[int, ...]]
+) -> Exception | None:
+    """Return what a model raises on another size than its own, on which it runs; else `None`."""
+    others = [size for size in sizes if size != tuple(example.shape[2:])]
+    if not others or fault_on(loaded, example) is not None:
+        return None
+    given = (example.new_zeros(*example.shape[:2], *size) for size in others)
+    return next((fault for one in given if (fault := fault_on(loaded, one)) is not None), None)

@@ -32,7 +32,7 @@ def failing_is_a_sentence(loaded: LoadedModel, inputs: Callable[[], Tensor]) -> 
         if isinstance(error, TorchattrError) or blamed(error):
             raise
         pictures = inputs()
-        fault = _fault(loaded, pictures)
+        fault = fault_on(loaded, pictures)
         if fault is None:
             raise
         raise ModelError(
@@ -41,7 +41,8 @@ def failing_is_a_sentence(loaded: LoadedModel, inputs: Callable[[], Tensor]) -> 
         ) from error
 
 
-def _fault(loaded: LoadedModel, inputs: Tensor) -> Exception | None:
+def fault_on(loaded: LoadedModel, inputs: Tensor) -> Exception | None:
+    """Return what a model raises by itself on pictures `(N, C, H, W)`; `None` if it runs."""
     try:
         with gradients(False):
             loaded.model(inputs)

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from torchattr.core.arguments import check_choice
 from torchattr.errors import InputError
 from torchattr.show import (
     COLOR,
@@ -120,8 +121,7 @@ class MapStyle:
             ("sign", self.sign, get_args(Sign)),
             ("cmap", self.cmap, SEQUENTIAL + DIVERGING),
         ):
-            if value not in allowed:
-                raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+            check_choice(name, value, allowed)
         if not 0 < self.percentile <= 100:
             raise InputError(f"percentile must be above 0 and at most 100, got {self.percentile}")
         for name, share in (("alpha", self.alpha), ("dim", self.dim)):

@@ -50,7 +50,7 @@ def test_what_does_not_fit_is_left_out_with_its_reason(found) -> None:
 
 
 def test_what_the_metrics_replace_is_said(found) -> None:
-    assert "Measured by: single: 16 x 16 squares." in list(found.notes())
+    assert "Measured with: single: a grid of 16 x 16 squares." in list(found.notes())
 
 
 def test_a_seed_gives_the_same(found) -> None:

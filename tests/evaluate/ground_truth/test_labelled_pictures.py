@@ -47,6 +47,7 @@ def test_a_part_is_of_the_same_pictures() -> None:
     [
         ({"inputs": [1]}, InputTypeError, "inputs must be a tensor, got list"),
         ({"inputs": torch.rand(0, 3, 4, 6)}, ShapeError, "inputs must be pictures"),
+        ({"inputs": torch.rand(2, 3, 0, 6)}, ShapeError, "at least one value"),
         ({"inputs": torch.rand(3, 4, 6)}, ShapeError, "inputs must be pictures"),
         ({"targets": torch.tensor([0])}, ShapeError, "one class for each of 2 pictures"),
         ({"targets": torch.rand(2)}, ShapeError, "one class for each of 2 pictures"),

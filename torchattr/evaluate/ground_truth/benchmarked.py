@@ -147,7 +147,7 @@ class Benchmark:
             listed = "; ".join(f"{name}: {text}" for name, text in self.settings.items())
             yield f"Bounded: {listed}."
         if measured := [f"{one.name}: {one.setting}" for one in self.metrics if one.setting]:
-            yield f"Measured by: {'; '.join(measured)}."
+            yield f"Measured with: {'; '.join(measured)}."
         for name, reason in self.refused.items():
             yield f"Left out: {name}, {reason}"
         yield from self.remarks

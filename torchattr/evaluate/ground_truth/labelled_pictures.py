@@ -61,7 +61,7 @@ class LabelledPictures:
             value = getattr(self, name)
             if not isinstance(value, Tensor):
                 raise InputTypeError(f"{name} must be a tensor, got {type(value).__name__}")
-        if self.inputs.dim() != 4 or not len(self.inputs):
+        if self.inputs.dim() != 4 or not self.inputs.numel():
             raise ShapeError(
                 f"inputs must be pictures (N, C, h, w) of at least one value, got"
                 f" the shape {tuple(self.inputs.shape)}"

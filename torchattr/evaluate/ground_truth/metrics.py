@@ -40,7 +40,7 @@ STEPS = 10
 SETS = 64
 ROAD_FRACTIONS = (0.3, 0.6)
 
-_SQUARES = f"{BLOCKS} x {BLOCKS} squares"
+_SQUARES = f"a grid of {BLOCKS} x {BLOCKS} squares"
 _CURVE = f"{STEPS} steps over {_SQUARES}"
 _REMOVED = " and ".join(f"{fraction:.0%}" for fraction in ROAD_FRACTIONS)
 
@@ -172,7 +172,7 @@ METRICS: Mapping[str, MapMetric] = {
             "sets",
             "faithfulness",
             by_forwards(faithfulness_correlation, n_samples=SETS),
-            setting=f"{SETS} sets of {_SQUARES}",
+            setting=f"{SETS} sets from {_SQUARES}",
         ),
         MapMetric("single", "faithfulness", by_forwards(single_deletion), setting=_SQUARES),
         MapMetric("gini", "complexity", by_maps(gini_index)),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
@@ -266,10 +267,7 @@ class BackProjector:
 
 
 def _checked(kind: Rule) -> Rule:
-    if kind not in get_args(Rule):
-        raise InputError(
-            f"rule must be one of {', '.join(map(repr, get_args(Rule)))}, got {kind!r}"
-        )
+    check_choice("rule", kind, get_args(Rule))
     return kind
 
 

@@ -137,8 +137,7 @@ class Ascent:
         return torch.minimum(torch.maximum(image, low), high)
 
     def _sizes(self, size: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        for octave in reversed(range(self.octaves)):
-            small = tuple(round(side / self.octave_scale**octave) for side in size)
+        for small in octave_sizes(size, self.octaves, self.octave_scale):
             if min(small) < 2 and self.octaves == 1:
                 raise ShapeError(f"images of {small} are too small; pass at least 2 on each side")
             if min(small) < 2:
@@ -157,6 +156,17 @@ class Ascent:
 
     def _counting(self, total: int) -> Any:
         return tqdm(total=total, desc=self.progress, disable=self.progress is None)
+
+
+def octave_sizes(size: Sequence[int], octaves: int, scale: float) -> list[tuple[int, ...]]:
+    """Return the sizes at which images are optimised, from small to their own.
+
+    >>> octave_sizes((56, 28), 3, 2.0)
+    [(14, 7), (28, 14), (56, 28)]
+    """
+    return [
+        tuple(round(side / scale**octave) for side in size) for octave in reversed(range(octaves))
+    ]
 
 
 def resized(images: Tensor, size: Sequence[int]) -> Tensor:

@@ -8,12 +8,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import Inputs
 from torchattr.core.pytree import joined
 from torchattr.core.select import find_layers
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.core.warn import warn
-from torchattr.errors import Hint, InputError, LayerReuseWarning, WayOut
+from torchattr.errors import Hint, LayerReuseWarning, WayOut
 from torchattr.methods._gradient.default_layer import default_layer
 
 Calls = Literal["last", "first", "sum", "each"]
@@ -36,10 +37,8 @@ class LayerChoice:
     """
 
     def __init__(self, model: Forward, layer: Layers | None, calls: Calls | None) -> None:
-        if calls is not None and calls not in get_args(Calls):
-            raise InputError(
-                f"calls must be one of {', '.join(map(repr, get_args(Calls)))}, got {calls!r}"
-            )
+        if calls is not None:
+            check_choice("calls", calls, get_args(Calls))
         self._model = model
         self._named = {} if layer is None else _named(model, layer)
         self._calls = calls

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice
 from torchattr.core.rounding import in_single
-from torchattr.errors import InputError
 from torchattr.methods._perturbation.checked import checked_count
 
 Quadrature: TypeAlias = tuple[Sequence[float], Sequence[float]]
@@ -31,8 +31,7 @@ def quadrature(method: str, n_steps: Any, *, further: int = 0) -> Quadrature:
     >>> quadrature("riemann_middle", 2)
     ([0.25, 0.75], [0.5, 0.5])
     """
-    if method not in _RULES:
-        raise InputError(f"method must be one of {', '.join(map(repr, _RULES))}, got {method!r}")
+    check_choice("method", method, _RULES)
     least = max(2 - further, 1) if method == "riemann_trapezoid" else 1
     return _RULES[method](checked_count(n_steps, f"n_steps of {method!r}", least) + further)
 

@@ -8,7 +8,7 @@ let first = null;
 let shown = null;
 
 /** The open comparison, `{ left, right, share }`: two maps, and the percentage that shows the left one; null if none is open. */
-export const compared = () => shown && { ...shown, share: Number(shown.slider.value) };
+export const compared = () => shown && { left: shown.left, right: shown.right, share: Number(shown.slider.value) };
 
 /** Begin a comparison with a map, or end it with a second one; `button` is the one of this map. */
 export function comparing(card, button) {

@@ -38,6 +38,8 @@ export function startExplain() {
   const asked = address.decoded("maps");
   let opened = Array.isArray(asked) && asked.length ? asked : null;
   let restoring = false;
+  let acted = false;
+  for (const event of ["pointerdown", "keydown"]) addEventListener(event, () => { acted = true; }, { capture: true, once: true });
   // What is still to be restored stays in the address.
   address.keep("maps", () => address.encoded(opened ?? results.questions));
   address.keep("compare", () => (opened ? address.opened.compare : comparison()));
@@ -76,24 +78,23 @@ export function startExplain() {
     restoring = true;
     const questions = opened.filter((question) => find(question?.method));
     for (const question of questions) await ask(question, null);
-    // An answer that failed to come back would leave other maps at its place.
-    if (results.questions.length === opened.length) compareAgain();
+    // By then, it must not cover what its reader is doing.
+    if (!acted && !byId("explain").hidden) compareAgain();
     opened = null;
     address.changed();
   }
 
   /** Open the comparison that the address names. */
   function compareAgain() {
-    const [left, right, share] = (address.opened.compare ?? "").split(",").map(Number);
-    const [one, other] = [results.maps[left], results.maps[right]];
-    if (one && other && one.picture.id === other.picture.id) compare(one, other, share);
+    const [left, right, share] = (address.opened.compare ?? "").split(",");
+    const [one, other] = [left, right].map((id) => results.maps.find(({ part }) => part.id === id));
+    if (one && other && one !== other && one.picture.id === other.picture.id) compare(one, other, share);
   }
 
-  /** Return the open comparison for the address: the places of both maps, and the share of the left one. */
+  /** Return the open comparison for the address: the ids of both maps, which the same questions give again, and the share of the left one. */
   function comparison() {
     const open = compared();
-    const places = open ? [results.maps.indexOf(open.left), results.maps.indexOf(open.right)] : [-1];
-    return places.includes(-1) ? null : [...places, open.share].join(",");
+    return open && [open.left.part.id, open.right.part.id, open.share].join(",");
   }
 
   function ask(question, name) {

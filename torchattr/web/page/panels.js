@@ -28,7 +28,7 @@ export function startPanels() {
   bar.element.hidden = true;
   choose(panel, address.decoded("panel-options") ?? {});
   address.keep("panel", () => panel.name);
-  address.keep("panel-options", () => { const values = form.values(); return Object.keys(values).length ? JSON.stringify(values) : null; });
+  address.keep("panel-options", () => address.encoded(form.values()));
   on("layers", () => choose(panel, form.values()));
   let stale = true;
   on("target", () => { stale = true; if (!byId("panels").hidden) show(); });
