@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import torchattr as ta
 from torchattr.core.inputs import as_inputs
+from torchattr.core.stepping import share_done, stepping
 from torchattr.errors import InputError, InputTypeError
 from torchattr.models import load_model
 
@@ -331,3 +332,21 @@ def test_target_is_targets() -> None:
     assert several["saliency"].shape == (2, 2, 3, 8, 8)
     with refused(InputError, "target and targets are names of one argument"):
         ta.explain(model, BRIGHT, ["saliency"], 1, target=1)
+
+
+def test_methods_that_follow_one_another_share_the_work() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    told: list[float | None] = []
+    methods = {
+        "saliency": {},
+        "rise": {"n_masks": 8},
+        "occlusion": {"sliding_window_shapes": (3, 4, 4)},
+    }
+    with stepping(lambda: told.append(share_done())):
+        ta.explain(model, torch.rand(1, 3, 8, 8), methods, 0)
+    known = [share for share in told if share is not None]
+    # One forward is shared; then come two methods with loops of their own.
+    assert {0, 1 / 3, 2 / 3} <= set(known)
+    assert max(known) > 2 / 3
+    assert share_done() is None

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import with_tensors
 from torchattr.core.registry import suggest
+from torchattr.core.stepping import counted
 from torchattr.core.targets import Classes, Target, TopK, class_columns
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors, TensorsT
 from torchattr.errors import InputError, Message
@@ -227,20 +228,25 @@ def explain(
         if isinstance(request.method, GradientAttribution)
         and request.method.shares_forward(**request.options)
     }
-    solved = solve(
-        model,
-        given,
-        targets,
-        arguments,
-        list(calls.values()),
-        key=output,
-        skip_refused=skip_refused,
-        memory=checked_memory(memory),
-    )
-    results = dict(zip(calls, solved.results, strict=True))
-    for name, request in requests.items():
-        if name not in calls:
-            results[name] = request.attribute(inputs, targets, additional_forward_args)
+    alone = [name for name in requests if name not in calls]
+    # Those that share a forward count as one; without any, that forward only reads the scores.
+    first = bool(calls)
+    with counted(first + len(alone)) as begin:
+        begin(0, first)
+        solved = solve(
+            model,
+            given,
+            targets,
+            arguments,
+            list(calls.values()),
+            key=output,
+            skip_refused=skip_refused,
+            memory=checked_memory(memory),
+        )
+        results = dict(zip(calls, solved.results, strict=True))
+        for number, name in enumerate(alone, first):
+            begin(number, number + 1)
+            results[name] = requests[name].attribute(inputs, targets, additional_forward_args)
     refused = {name: solved.refused[k] for k, name in enumerate(calls) if k in solved.refused}
     several = isinstance(targets, (TopK, Classes))
     coverage = solved.trace.coverage

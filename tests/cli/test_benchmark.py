@@ -168,3 +168,13 @@ def test_wrong_input_about_ones_own_data_is_named(here, arguments, said):
     annotated(2)
     chosen = ("--model", "models.py:relu") if "--metric" in arguments else ()
     refused(call("benchmark", *arguments, *chosen), said)
+
+
+def test_options_of_the_methods(here):
+    chosen = ("--method", "rise", "--plant", "stamp", "--n", 10, "--json")
+    few = call("benchmark", "planted", *chosen, "--option", "n_masks=4")
+    assert few.exit_code == 0, few.output
+    assert json.loads(few.stdout)["settings"] == {"rise": "n_masks=4"}
+    usual = call("benchmark", "planted", *chosen)
+    assert json.loads(usual.stdout)["gains"] != json.loads(few.stdout)["gains"]
+    refused(call("benchmark", "planted", *chosen, "--option", "n_maskss=4"), "no option 'n_maskss'")

@@ -44,3 +44,10 @@ def test_a_bar_prints_nothing_where_nobody_watches() -> None:
         bar.update(1.0)
         bar.stop()
     assert captured.get().strip() == ""
+
+
+def test_a_bar_shows_how_much_of_one_picture_is_done() -> None:
+    console = Console(force_terminal=True, width=100)
+    with console.capture() as captured, progress_bar(1, console=console) as bar:
+        bar.update(0.25)
+    assert "25%" in captured.get()

@@ -140,3 +140,20 @@ def test_a_target_out_of_range_is_refused_once_and_as_elsewhere(here, target):
     assert result.stderr.count("out of range") == 1
     dreamt = call("dream", "--model", "models.py:relu", "--target", target)
     refused(dreamt, f"target {target} is out of range for a model with 3 classes; allowed are 0 to")
+
+
+def test_options_of_the_methods(here):
+    lrp = ("--method", "lrp", "--method", "rise", "--option", "rise.n_masks=8")
+    first = relu(*pictures(3), *lrp, "--option", "lrp.composite=zero", "--json")
+    assert first.exit_code == 0, first.output
+    found = json.loads(first.stdout)
+    assert found["pictures"] == 3
+    assert {one["method"] for one in found["findings"]} == {"lrp", "rise"}
+    assert {"model", "device", "versions", "refused"} <= set(found)
+    assert Path("torchattr-out/check/lrp.png").exists()
+    other = relu(*pictures(3), *lrp, "--json", "--overwrite")
+    assert json.loads(other.stdout)["findings"] != found["findings"]
+
+
+def test_options_that_no_method_has(here):
+    refused(relu(*pictures(2), "--option", "n_maskss=3"), "no option 'n_maskss'")

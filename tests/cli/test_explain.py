@@ -602,3 +602,25 @@ def test_a_wrong_option_is_refused_before_anything_is_written(here):
         assert failed.exit_code == 2
         assert message in failed.stderr
         assert not Path("torchattr-out").exists()
+
+
+def test_results_as_json(here):
+    Path("broken.png").write_text("no picture")
+    asked = ("photo.png", "broken.png", "--model", "models.py:relu", "--method", "lrp", "--json")
+    first = call("explain", *asked, "--target", "light", "--ledger")
+    assert first.exit_code == 1
+    found = json.loads(first.stdout)
+    photo, broken = found["images"]
+    assert photo["image"] == "photo.png"
+    assert photo["state"] == "written"
+    (target,) = photo["targets"]
+    assert (target["index"], target["name"]) == (1, "light")
+    assert 0 < target["probability"] < 1
+    assert all(Path(file).exists() for file in photo["files"])
+    assert photo["ledgers"][0]["reasons"]["inputs"] != 0
+    assert broken["state"] == "skipped"
+    assert "broken.png" in broken["reason"]
+    assert found["out"] == "torchattr-out"
+    assert found["model"] == "models.py:relu"
+    again = json.loads(call("explain", *asked, "--target", "light", "--ledger").stdout)
+    assert again["images"][0] == {"image": "photo.png", "state": "kept"}

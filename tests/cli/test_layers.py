@@ -78,3 +78,16 @@ def test_layers_are_listed_and_the_default_is_marked(here):
     shallow = call("layers", "--model", "demo", "--depth", 1).stdout.splitlines()
     assert len(shallow) < len(lines)
     assert "no model" in call("layers", "--model", "torchvision:nothing").stderr
+
+
+def test_the_list_as_json(here):
+    result = call("layers", "--model", "models.py:relu", "--depth", 1, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["input"] == [1, 3, 32, 32]
+    assert found["model"] == "models.py:relu"
+    first, *_ = found["layers"]
+    assert first["name"] == "0"
+    assert first["shape"] == [1, 4, 30, 30]
+    assert [one["name"] for one in found["layers"] if one["default"]] == ["1"]
+    refused(run("layers", "--json"), "--json is for the list of layers")

@@ -83,3 +83,27 @@ def test_pictures_of_a_report_are_drawn_as_asked(here):
 )
 def test_a_look_that_there_is_not_is_refused(here, look, said):
     refused(run("report", *look, "--html", "page.html"), said)
+
+
+def test_methods_have_options_and_panels_colours_as_in_explain(here):
+    methods = ("--method", "lrp", "--method", "rise", "--option", "rise.n_masks=12")
+    drawn = ("--composite", "zero", "--view", "photo", "--cmap", "magma", "--out", "out")
+    result = run("report", *methods, *drawn)
+    assert result.exit_code == 0, result.output
+    settings = manifest("out")["photo"]["settings"]
+    assert settings["composite"] == "zero"
+    assert settings["options"] == ["rise.n_masks=12"]
+    assert (settings["view"], settings["cmap"]) == ("photo", "magma")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--option", "n_maskss=3"), "no option 'n_maskss'"),
+        (("--view", "side"), "side"),
+        (("--cmap", "no-map"), "no-map"),
+        (("--composite", "zero"), "--composite zero is for methods"),
+    ],
+)
+def test_options_of_a_report_that_do_not_exist(here, options, said):
+    refused(run("report", "--method", "rise", *options), said)

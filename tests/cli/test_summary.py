@@ -60,3 +60,17 @@ def test_a_model_that_cannot_be_traced_by_shapes_is_named(here):
 )
 def test_a_wrong_summary_is_named(here, arguments, said):
     refused(relu("summary", *arguments), said)
+
+
+def test_the_summary_as_json(here):
+    result = relu("summary", "--depth", "1", "--json", "--out", "s")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    loaded = ta.models.load_model("models.py:relu")
+    expected = ta.summary(loaded.model, torch.zeros(1, 3, 32, 32), depth=1)
+    assert found["parameters"] == expected.parameters
+    assert [row["name"] for row in found["rows"]] == [row.name for row in expected.shown]
+    assert found["rows"][1]["output"] == [1, 4, 30, 30]
+    assert found["rows"][2]["operations"] == {"relu": 1}
+    assert found["input"] == [1, 3, 32, 32]
+    assert Path("s/summary.txt").exists()

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 import torchattr as ta
 from torchattr.cli import app
+from torchattr.cli.run import ModelSpec
 from torchattr.methods import registry as methods
 from torchattr.web.panels import panel as panels
 
@@ -193,3 +194,34 @@ def test_a_name_that_is_taken_already_is_the_files_fault(tmp_path: Path) -> None
     file.write_text(OWN.replace('"greeting"', '"scores"'), encoding="utf-8")
     with methods.METHODS.temporary(), panels.PANELS.temporary():
         refused(view("--load", str(file), "--port", "0"), "'scores'", "registered already")
+
+
+@pytest.mark.parametrize(
+    ("named", "model", "weights"),
+    [
+        ("demo", "demo", None),
+        ("timm:vit", "timm:vit", None),
+        ("torchvision:resnet18=random", "torchvision:resnet18", "random"),
+        ("lr=0.1/net.py:make", "lr=0.1/net.py:make", None),
+        ("lr=0.1/net.py:make=random", "lr=0.1/net.py:make", "random"),
+        ("lr=0.1/net.py:make=lr=0.1/w.pt", "lr=0.1/net.py:make", "lr=0.1/w.pt"),
+        ("lr=0.1/net.pt2", "lr=0.1/net.pt2", None),
+        ("timm:vit=lr=0.1/w.pt", "timm:vit", "lr=0.1/w.pt"),
+        ("net.py:make=lr=0.1/w.pt", "net.py:make", "lr=0.1/w.pt"),
+        ("lr=0.2/missing.py:make", "lr=0.2/missing.py:make", None),
+        ("timm:vit=lr=0.2/missing.pt", "timm:vit", "lr=0.2/missing.pt"),
+    ],
+)
+def test_paths_of_another_model_may_hold_equals_signs(
+    named: str,
+    model: str,
+    weights: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=0.1").mkdir()
+    for file in ("lr=0.1/net.py", "lr=0.1/w.pt", "lr=0.1/net.pt2", "net.py"):
+        (tmp_path / file).touch()
+    found = sys.modules["torchattr.cli.view"]._other(ModelSpec("demo", None, "cpu"), named)
+    assert (found.model, found.weights, found.device) == (model, weights, "cpu")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import torchattr as ta
-from torchattr.core.stepping import Cancelled, counted, share_done, step, stepping
+from torchattr.core.stepping import Cancelled, counted, share_done, step, stepping, watching
 from torchattr.core.warn import listening, warn
 from torchattr.errors import CoverageWarning, LayerChoiceWarning, TorchattrWarning
 from torchattr.models.collage import collage, examples, preprocess
@@ -192,3 +192,16 @@ def test_warnings_are_heard_in_the_own_thread_only() -> None:
     assert [(str(one), type(one)) for one in heard] == [("here", LayerChoiceWarning)]
     with pytest.warns(LayerChoiceWarning):
         warn("afterwards", LayerChoiceWarning)
+
+
+def test_who_watches_is_told_growing_shares_and_keeps_nobody_from_cancelling() -> None:
+    told: list[float] = []
+    stepped: list[int] = []
+    with stepping(lambda: stepped.append(1)), watching(told.append):
+        for _ in range(2):
+            with counted(4) as begin:
+                for number in range(4):
+                    begin(number, number + 1)
+        step()
+    assert told == [0, 0.25, 0.5, 0.75]
+    assert len(stepped) == 9

@@ -16,6 +16,7 @@ from torchattr.models import LoadedModel
 from torchattr.results import RunFolder
 from torchattr.runs import (
     ActivationsJob,
+    BackProjectionsJob,
     ExplainJob,
     ExplainSettings,
     Note,
@@ -72,3 +73,51 @@ def test_rules_for_methods_without_any_are_refused_before_a_picture_is_read(
 ) -> None:
     with pytest.raises(RuleError, match=r"rules=.* is for methods that rewrite"):
         ExplainJob(loaded, ExplainSettings(("saliency",), rules={"gelu": "guided"}))
+
+
+def shares(jobs: list[Any], photo: Path, out: Path) -> list[float]:
+    told: list[float] = []
+    with RunFolder(out) as sink:
+        list(run_jobs([photo], jobs, sink, told.append))
+    return told
+
+
+@pytest.mark.parametrize(
+    "methods", [("rise",), ("rise", "occlusion"), ("saliency", "rise", "integrated_gradients")]
+)
+def test_a_long_picture_says_how_much_of_it_is_done(
+    loaded: LoadedModel, photos: list[Path], tmp_path: Path, methods: tuple[str, ...]
+) -> None:
+    options = ("rise.n_masks=64", "rise.perturbations_per_eval=8")
+    settings = ExplainSettings(methods, options=options)
+    told = shares([ExplainJob(loaded, settings)], photos[1], tmp_path / "out")
+    assert told == sorted(set(told))
+    assert len(told) > 8
+    assert told[0] == 0
+    assert told[-1] == 1
+    # The methods share the picture.
+    assert any(0.5 <= share < 1 for share in told)
+
+
+def test_the_jobs_of_a_picture_share_it(
+    loaded: LoadedModel, photos: list[Path], tmp_path: Path
+) -> None:
+    rise = ExplainJob(
+        loaded,
+        ExplainSettings(("rise",), options=("n_masks=32", "perturbations_per_eval=8")),
+    )
+    jobs = [rise, ActivationsJob(loaded, ("0",)), BackProjectionsJob(loaded, ("0",))]
+    told = shares(jobs, photos[1], tmp_path / "out")
+    assert told == sorted(told)
+    assert sum(share < 1 / 3 for share in told) > 3
+    assert sum(2 / 3 < share < 1 for share in told) > 0
+    assert told[-1] == 1
+
+
+def test_a_ledger_is_a_part_of_its_own(
+    loaded: LoadedModel, photos: list[Path], tmp_path: Path
+) -> None:
+    settings = ExplainSettings(("lrp", "rise"), ledger=True, options=("rise.n_masks=32",))
+    told = shares([ExplainJob(loaded, settings)], photos[1], tmp_path / "out")
+    assert told == sorted(told)
+    assert max(share for share in told if share < 1) < 0.5

@@ -17,6 +17,7 @@ from torchattr.bulk import packages
 from torchattr.bulk.encoding import decoded
 from torchattr.bulk.shard_content import schema_of
 from torchattr.bulk.store import METADATA, MapStore
+from torchattr.core.paths import expanded
 from torchattr.errors import InputError
 from torchattr.models import read_image
 from torchattr.show import panel
@@ -88,7 +89,7 @@ class Maps(Dataset):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path).expanduser()
+        self._path = expanded(path, InputError)
         self._store = MapStore.open(self._path)
         group = packages.zarr().open_group(str(self._path), mode="r")
         self.record: Mapping[str, Any] = self._store.record
@@ -269,7 +270,7 @@ def is_maps(path: str | Path) -> bool:
     >>> is_maps("photo.jpg")
     False
     """
-    return (Path(path).expanduser() / METADATA).is_file()
+    return (expanded(path, InputError) / METADATA).is_file()
 
 
 def _heading(name: str) -> str:

@@ -19,8 +19,9 @@ from torchattr.bulk.settings import SHARD_SIZE
 from torchattr.bulk.shards import Shards
 from torchattr.bulk.sources import as_pictures
 from torchattr.bulk.store import MapStore
+from torchattr.core.paths import expanded
 from torchattr.core.printable import printable
-from torchattr.errors import TorchattrError, WorkerError
+from torchattr.errors import InputError, TorchattrError, WorkerError
 from torchattr.methods import checked_count
 
 LOADING = ("weights", "device", "transform", "trust", "activation")
@@ -116,7 +117,7 @@ def run_on_ray(
     ray = packages.ray()
     if not ray.is_initialized():
         ray.init(address=address)
-    source, out = as_pictures(data), Path(out).expanduser().absolute()
+    source, out = as_pictures(data), expanded(out, InputError).absolute()
     size = checked_count(options.get("shard_size", SHARD_SIZE), "shard_size")
     shards = Shards(len(source.ids()), size)
     what = (model, source, methods, targets)

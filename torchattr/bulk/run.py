@@ -24,6 +24,7 @@ from torchattr.bulk.sources import Pictures, as_pictures
 from torchattr.bulk.store import LEASES, MapStore
 from torchattr.bulk.work import Work
 from torchattr.core.output_target import OutputTarget
+from torchattr.core.paths import expanded
 from torchattr.errors import InputError
 from torchattr.kernels import backend as kernel_backend
 from torchattr.methods import Memory, checked_count, checked_memory
@@ -240,7 +241,7 @@ def _folder(out: str | Path) -> Path:
     """
     if not str(out).strip():
         raise InputError("out is empty; name a folder for the maps, such as maps.zarr")
-    return Path(out).expanduser().absolute()
+    return expanded(out, InputError).absolute()
 
 
 def _workers(asked: int | None) -> int:

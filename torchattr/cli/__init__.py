@@ -63,7 +63,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A character that a terminal cannot print becomes a question mark, not a traceback.
             stream.reconfigure(errors="replace")
-    app()
+    # `python -m torchattr` would complete a command of three words, which no shell can.
+    app(prog_name="torchattr")
 
 
 def _show_version(asked: bool) -> None:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from torchattr.cli import options
+from torchattr.cli import completion, options
 from torchattr.cli.charts import show_json, show_table
 from torchattr.cli.console import note, reported
 from torchattr.cli.console import out as stdout
 from torchattr.cli.loading import Load
 from torchattr.cli.run import SKIPPED, Destinations, ModelSpec
+from torchattr.core.paths import expanded
 from torchattr.core.printable import printable
+from torchattr.errors import InputError
 
 if TYPE_CHECKING:
     from torchattr.evaluate import Benchmark, PlantedReport
@@ -67,6 +69,7 @@ Model = Annotated[
         help="Network of the photographs, or of --data, such as lite0 or torchvision:NAME",
         show_default="lite0",
         metavar="MODEL",
+        autocompletion=completion.models,
     ),
 ]
 Number = Annotated[
@@ -84,6 +87,7 @@ Methods = Annotated[
     typer.Option(
         "--method",
         help="Attribution method (see torchattr methods); repeatable; default all",
+        autocompletion=completion.methods,
     ),
 ]
 Metrics = Annotated[
@@ -125,6 +129,7 @@ def benchmark(
     seed: Seed = 1,
     method: Methods = None,
     metric: Metrics = None,
+    option: options.MethodOptions = None,
     plant: Plants = None,
     scores: options.Scores = None,
     device: options.Device = "auto",
@@ -159,15 +164,16 @@ def benchmark(
                 "--backend": None if backend == "auto" else backend,
             },
         )
+        asked = _Asked.of(method, metric, option)
         if data is not None and boxes is not None:
             out = out or options.OUT
             html = html or str(Path(out) / PAGE)
             which = ModelSpec(
                 model or "lite0", weights, device, backend, trust, options.meaning_of(scores)
             )
-            job = _on_data(data, boxes, which, method, metric, Path(out))
+            job = _on_data(data, boxes, which, asked, expanded(out, InputError))
         else:
-            job = _on_bundled(kind, model, n, seed, method, metric, plant)
+            job = _on_bundled(kind, model, n, seed, asked, plant)
         where = Destinations(out, overwrite, logdir, html, f"torchattr benchmark: {kind}")
         from torchattr.kernels import backend as running_on
 
@@ -181,8 +187,6 @@ def _kind(pictures: str | None, data: str | None, boxes: str | None, model: str 
     Raises:
         InputError: an unknown kind, or options of two.
     """
-    from torchattr.errors import InputError
-
     if (data is None) != (boxes is None):
         raise InputError(
             "--data and --boxes belong together: the folder of your pictures, and the file with the"
@@ -210,14 +214,40 @@ def _check_belongs(kind: str, given: Mapping[str, Any]) -> None:
     Raises:
         InputError: one belongs to others.
     """
-    from torchattr.errors import InputError
-
     for option, value in given.items():
         kinds = BELONGS.get(option, (DATA,))
         if value not in (None, []) and kind not in kinds:
             *others, last = (f"--{one}" if one == DATA else one for one in kinds)
             listed = f"{', '.join(others)} and {last}" if others else last
             raise InputError(f"{option} belongs to torchattr benchmark {listed}")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The methods, the metrics, and the options of methods by their names.
+
+    methods, metrics: `None` is all.
+    """
+
+    methods: list[str] | None
+    metrics: list[str] | None
+    options: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(
+        cls, methods: list[str] | None, metrics: list[str] | None, texts: list[str] | None
+    ) -> _Asked:
+        """Read the options of the methods.
+
+        Raises:
+            InputError: an option that no method has, or an invalid value.
+        """
+        from torchattr.methods import registered_methods
+        from torchattr.runs import options_by_method
+
+        names = methods or list(registered_methods())
+        given = options_by_method(texts, names) if texts else {}
+        return cls(methods or None, metrics or None, given)
 
 
 @dataclass(frozen=True)
@@ -239,8 +269,7 @@ def _on_bundled(
     model: str | None,
     n: int | None,
     seed: int,
-    methods: list[str] | None,
-    metrics: list[str] | None,
+    asked: _Asked,
     plants: list[str] | None,
 ) -> _Job:
     """Return what measures on bundled pictures.
@@ -252,7 +281,12 @@ def _on_bundled(
     from torchattr.evaluate import benchmark as measure
     from torchattr.models import load_model
 
-    common: dict[str, Any] = {"seed": seed, "methods": methods or None, "show_progress": True}
+    common: dict[str, Any] = {
+        "seed": seed,
+        "methods": asked.methods,
+        "options": asked.options,
+        "show_progress": True,
+    }
     if n is not None:
         common["n"] = n
     if kind == PLANTED:
@@ -260,7 +294,7 @@ def _on_bundled(
     loaded = None if model is None else load_model(model)
     return _Job(
         Benchmark.ENTRIES,
-        lambda: measure(kind, model=loaded, metrics=metrics or None, **common),
+        lambda: measure(kind, model=loaded, metrics=asked.metrics, **common),
     )
 
 
@@ -268,8 +302,7 @@ def _on_data(
     data: str,
     boxes: str,
     which: ModelSpec,
-    methods: list[str] | None,
-    metrics: list[str] | None,
+    asked: _Asked,
     out: Path,
 ) -> _Job:
     """Return what measures on the user's own pictures, after all quick checks.
@@ -281,7 +314,7 @@ def _on_data(
     from torchattr.evaluate import Benchmark, BenchmarkPlan
 
     source = AnnotatedPictures(data, boxes)
-    plan = BenchmarkPlan.of(methods or None, metrics or None)
+    plan = BenchmarkPlan.of(asked.methods, asked.metrics, asked.options)
     loaded = which.load()
 
     @cache
@@ -289,7 +322,7 @@ def _on_data(
         return DataBenchmark.begin(
             *(loaded, source, plan, out),
             weights=which.weights,
-            only_shared=not methods,
+            only_shared=not asked.methods,
             show_progress=True,
         )
 

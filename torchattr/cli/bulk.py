@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torchattr.cli import options
+from torchattr.cli import completion, options
 from torchattr.cli.console import note, out, reported
 from torchattr.cli.loading import Load
 from torchattr.cli.run import SKIPPED
@@ -29,7 +29,11 @@ Data = Annotated[
 ]
 Methods = Annotated[
     list[str],
-    typer.Option("--method", help="Attribution method (see torchattr methods); repeatable"),
+    typer.Option(
+        "--method",
+        help="Attribution method (see torchattr methods); repeatable",
+        autocompletion=completion.methods,
+    ),
 ]
 Store = Annotated[str, typer.Option("--out", help="Store of maps", metavar="FOLDER")]
 Targets = Annotated[

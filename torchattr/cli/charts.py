@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -105,9 +112,13 @@ class Bar:
 @contextmanager
 def progress_bar(total: int, doing: str = "running", console: Console = out) -> Iterator[Bar]:
     """Show a bar that disappears at the end; nothing if the output is not a terminal."""
-    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
-        *columns,
+        TextColumn(doing),
+        BarColumn(),
+        MofNCompleteColumn(),
+        # One picture may take minutes.
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
         console=console,
         transient=True,
         redirect_stderr=err.is_terminal,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torchattr.cli import options
-from torchattr.cli.charts import show_table
+from torchattr.cli.charts import show_json, show_table
 from torchattr.cli.console import err, fault, note, reported
 from torchattr.cli.console import out as stdout
 from torchattr.cli.loading import Load
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torchattr.evaluate import Check
     from torchattr.models import LoadedModel
     from torchattr.results import Entry
+    from torchattr.runs import ExplainSettings
 
 _SCENES_SEED = 16
 
@@ -43,10 +44,6 @@ Images = Annotated[
         " default: bundled photographs, for the demo composed scenes",
         show_default=False,
     ),
-]
-Methods = Annotated[
-    list[str] | None,
-    typer.Option("--method", help="Attribution method (see torchattr methods); repeatable"),
 ]
 Target = Annotated[
     str | None,
@@ -76,13 +73,14 @@ def check(
     model: options.Model = "demo",
     weights: options.Weights = None,
     trust: options.Trust = False,
-    method: Methods = None,
+    method: options.Methods = None,
     target: Target = None,
     layer: Layer = None,
     steps: Steps = 8,
     scenes: Scenes = None,
     seed: Seed = 0,
     rule: options.Rules = None,
+    option: options.MethodOptions = None,
     output: options.Output = None,
     scores: options.Scores = None,
     device: options.Device = "auto",
@@ -91,6 +89,7 @@ def check(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    json: options.Json = False,
     load: Load = None,
 ) -> None:
     """Check whether the maps of methods can be believed.
@@ -103,23 +102,30 @@ def check(
     with reported():
         which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
         where = Destinations(out, overwrite, logdir, html, f"torchattr check: {model}")
-        rules = options.rules_of(rule or ())
+        from torchattr.evaluate import CHECKED
+        from torchattr.kernels import backend as running_on
+        from torchattr.runs import ExplainSettings
+
+        asked = ExplainSettings(
+            tuple(dict.fromkeys(method or CHECKED)),
+            layers=() if layer is None else (layer,),
+            rules=options.rules_of(rule or ()),
+            output=options.entry_of(output),
+            options=tuple(option or ()),
+        )
         sink = where.sink()
         loaded = which.load()
         pictures, skipped = _pictures(loaded, images, scenes)
-        from torchattr.evaluate import CHECKED
-        from torchattr.kernels import backend as running_on
-
-        settings = {"layer": layer, "rules": rules or None, "steps": steps, "seed": seed}
-        methods = tuple(dict.fromkeys(method or CHECKED))
         with running_on(backend), sink:
-            sink.claim([_TABLE, *(f"{_TABLE}/{name}" for name in methods)])
+            sink.claim([_TABLE, *(f"{_TABLE}/{name}" for name in asked.names)])
             inputs = _batch(loaded, pictures)
-            found = _checked(loaded, inputs, methods, target, options.entry_of(output), settings)
-            _say(found)
+            found = _checked(loaded, inputs, asked, target, steps=steps, seed=seed)
+            _say(loaded, found, json)
             for entry in _entries(loaded, found):
                 sink.add(entry)
-        where.say("the figures", "figures (.png), values of each picture (.npz), sentences (.txt)")
+        if not json:
+            files = "figures (.png), values of each picture (.npz), sentences (.txt)"
+            where.say("the figures", files)
         raise typer.Exit(SKIPPED if skipped else 0)
 
 
@@ -194,39 +200,44 @@ def _batch(loaded: LoadedModel, pictures: Sequence[Image.Image]) -> Tensor:
 def _checked(
     loaded: LoadedModel,
     inputs: Tensor,
-    methods: Sequence[str],
+    asked: ExplainSettings,
     target: str | None,
-    output: str | int | None,
-    settings: dict[str, Any],
+    **settings: Any,
 ) -> Check:
     from torchattr.evaluate import check as check_maps
-    from torchattr.methods import find_method
-    from torchattr.runs import ScoreReader, class_index
+    from torchattr.runs import ExplainPlan, class_index
 
-    for name in methods:
-        find_method(name)
-    reader = ScoreReader(loaded, output)
+    plan = ExplainPlan.of(loaded, asked)
+    reader = plan.reader
     answer = reader.answer(inputs[:1])
     if answer.note:
         note(answer.note.said(in_command))
+    activation = reader.activation(answer)
     return check_maps(
         loaded.model,
         inputs,
-        list(methods),
+        plan.methods(inputs, reader.scores, activation),
         None if target is None else class_index(loaded, target),
-        activation=reader.activation(answer),
+        layer=plan.layer,
+        rules=asked.rules or None,
+        activation=activation,
         output=reader.scores,
         show_progress=err.is_terminal,
         **settings,
     )
 
 
-def _say(found: Check) -> None:
-    show_table(found.columns, found.rows)
-    stdout.print()
-    for name in found:
-        for sentence in found.sentences(name):
-            stdout.print(printable(sentence), soft_wrap=True)
+def _say(loaded: LoadedModel, found: Check, as_json: bool) -> None:
+    if as_json:
+        from torchattr.runs import made_by
+
+        show_json({**made_by(loaded), **found.as_dict()})
+    else:
+        show_table(found.columns, found.rows)
+        stdout.print()
+        for name in found:
+            for sentence in found.sentences(name):
+                stdout.print(printable(sentence), soft_wrap=True)
     for name, reason in found.refused.items():
         note(reason.after(f"{name} is left out: ").said(in_command))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,18 +15,13 @@ if TYPE_CHECKING:
     from torchattr.models import LoadedModel
     from torchattr.runs import PictureJob
 
-_Methods = Annotated[
-    list[str] | None,
-    typer.Option(help="Attribution method (see torchattr methods); repeatable"),
-]
-
 
 def explain(
     images: options.Images = None,
     model: options.Model = "demo",
     weights: options.Weights = None,
     trust: options.Trust = False,
-    method: _Methods = None,
+    method: options.Methods = None,
     target: options.Targets = None,
     layer: options.CamLayers = None,
     rule: options.Rules = None,
@@ -48,6 +43,7 @@ def explain(
     theme: options.Theme = None,
     view: options.View = "crop",
     cmap: options.Colors = None,
+    json: options.Json = False,
     load: Load = None,
 ) -> None:
     """Explain images: which regions support each class?
@@ -61,7 +57,6 @@ def explain(
         from torchattr.methods import checked_memory, find_method
         from torchattr.models import is_user_file
         from torchattr.runs import ExplainJob, ExplainSettings
-        from torchattr.show import HEAT, checked_view, recolored
 
         settings = ExplainSettings(
             tuple(method or ()),
@@ -75,13 +70,13 @@ def explain(
             tuple(option or ()),
         )
         look = options.look_of(theme, scale)
-        shown, _ = checked_view(view), recolored(HEAT, cmap)
+        panel = options.panel_of(view, cmap)
         # A model's file may register methods, so they are checked after it has run.
         for name in () if is_user_file(model) else settings.names:
             find_method(name)
 
         def jobs(loaded: LoadedModel) -> list[PictureJob]:
-            return [ExplainJob(loaded, settings, shown, cmap, weights=weights, look=look)]
+            return [ExplainJob(loaded, settings, *panel, weights=weights, look=look)]
 
         where = Destinations(out, overwrite, logdir, html, formats=formats, dpi=dpi, theme=theme)
-        raise typer.Exit(run_on_images(images, which, where, jobs))
+        raise typer.Exit(run_on_images(images, which, where, jobs, as_json=json))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from torchattr.cli import options
-from torchattr.cli.charts import show_table
+from torchattr.cli.charts import show_json, show_table
 from torchattr.cli.console import out as stdout
 from torchattr.cli.console import reported
 from torchattr.cli.loading import Load
@@ -62,6 +63,7 @@ def layers(
     scale: options.Scale = 1.0,
     dpi: options.Dpi = None,
     theme: options.Theme = None,
+    json: options.Json = False,
     load: Load = None,
 ) -> None:
     """List a model's layers or, with images, show the class evidence at each layer.
@@ -72,9 +74,16 @@ def layers(
     with reported():
         which = ModelSpec(model, weights, device, backend, trust, options.meaning_of(scores))
         if not images:
-            show_layers(which, depth)
+            show_layers(which, depth, json)
             return
+        from torchattr.errors import InputError
         from torchattr.runs import LayerGridsJob
+
+        if json:
+            raise InputError(
+                f"--json is for the list of layers, but images are named: {', '.join(images)};"
+                " leave out one of them"
+            )
 
         methods = methods_of(method)
         rules = options.rules_of(rule or ())
@@ -116,17 +125,22 @@ def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(names or known))
 
 
-def show_layers(which: ModelSpec, depth: int | None) -> None:
-    """Print the layers as a table."""
+def show_layers(which: ModelSpec, depth: int | None, as_json: bool) -> None:
+    """Print the layers as a table, or as JSON."""
     from torchattr.inspect import list_layers as layers_of
-    from torchattr.runs import example_input, failing_is_a_sentence
+    from torchattr.runs import example_input, failing_is_a_sentence, made_by
 
     loaded = which.load()
     inputs = example_input(loaded)
     with failing_is_a_sentence(loaded, lambda: inputs):
         listed = layers_of(loaded.model, inputs)
     default = last_layer(loaded)
-    rows = [_layer_cells(row, default) for row in listed if depth is None or row.depth < depth]
+    shown = [row for row in listed if depth is None or row.depth < depth]
+    if as_json:
+        described = [{**asdict(row), "default": row.name == default} for row in shown]
+        show_json({**made_by(loaded), "input": list(inputs.shape), "layers": described})
+        return
+    rows = [_layer_cells(row, default) for row in shown]
     stdout.print(f"{loaded.name}, for an input of {_shape(tuple(inputs.shape))}")
     show_table(["layer", "type", "output", "description"], rows, wide="description")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from torchattr.cli import options
+from torchattr.cli import completion, options
 from torchattr.cli.charts import show_json, show_table
 from torchattr.cli.console import note, out, reported
 from torchattr.cli.loading import Load
@@ -15,7 +15,12 @@ from torchattr.cli.loading import Load
 
 def methods(
     name: Annotated[
-        str | None, typer.Argument(help="A method, whose options are listed", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A method, whose options are listed",
+            show_default=False,
+            autocompletion=completion.methods,
+        ),
     ] = None,
     json: options.Json = False,
     load: Load = None,

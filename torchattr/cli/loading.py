@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,14 +9,15 @@ import typer
 from torchattr.cli.console import reported
 
 
-def _run(files: list[str] | None) -> None:
-    if not files:
+def _run(context: typer.Context, files: list[str] | None) -> None:
+    # A shell that completes the line runs nothing.
+    if not files or context.resilient_parsing:
         return
     with reported():
         from torchattr.models import run_file
 
         for file in files:
-            run_file(Path(file))
+            run_file(file)
 
 
 Load = Annotated[

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from torchattr.cli import completion
 from torchattr.errors import FUNCTION
 
 if TYPE_CHECKING:
     from torchattr.models import Meaning
     from torchattr.show import Look
+    from torchattr.show import View as PanelView
 
 Images = Annotated[
     list[str] | None,
@@ -29,9 +31,18 @@ Images = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        help="demo, lite0, torchvision:NAME, timm:NAME, path/to/file.py:FUNCTION or"
-        " path/to/exported.pt2",
+        help="demo, lite0, torchvision:NAME, timm:NAME, timm:hf-hub:OWNER/NAME (of the Hugging Face"
+        " Hub), path/to/file.py:FUNCTION or path/to/exported.pt2",
         metavar="MODEL",
+        autocompletion=completion.models,
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="Attribution method (see torchattr methods); repeatable",
+        autocompletion=completion.methods,
     ),
 ]
 Weights = Annotated[
@@ -283,6 +294,14 @@ def look_of(theme: str | None, scale: float) -> Look:
     from torchattr.show import LIGHT, Look, checked_theme
 
     return Look(LIGHT.theme if theme is None else checked_theme(theme), scale)
+
+
+def panel_of(view: str, colors: str | None) -> tuple[PanelView, str | None]:
+    """Parse how a panel is drawn; raises `InputError` for an unknown view or colour map."""
+    from torchattr.show import HEAT, checked_view, recolored
+
+    recolored(HEAT, colors)
+    return checked_view(view), colors
 
 
 def device_named(name: str) -> str:

@@ -17,7 +17,7 @@ from torchattr.cli.run import Destinations, ModelSpec, run_on_images
 if TYPE_CHECKING:
     from torchattr.models import LoadedModel
     from torchattr.runs import ExplainSettings, PictureJob
-    from torchattr.show import Look
+    from torchattr.show import Look, View
 
 
 class _Drawn(TypedDict):
@@ -32,7 +32,7 @@ def report(
     model: options.Model = "demo",
     weights: options.Weights = None,
     trust: options.Trust = False,
-    method: Annotated[list[str] | None, typer.Option(help="Attribution method; repeatable")] = None,
+    method: options.Methods = None,
     target: options.Targets = None,
     layer: Annotated[
         list[str] | None,
@@ -44,6 +44,8 @@ def report(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of strongest maps per layer")] = 9,
     rule: options.Rules = None,
+    composite: options.Composite = None,
+    option: options.MethodOptions = None,
     output: options.Output = None,
     scores: options.Scores = None,
     title: Annotated[str, typer.Option(help="Page title")] = "",
@@ -59,6 +61,8 @@ def report(
     scale: options.Scale = 1.0,
     dpi: options.Dpi = None,
     theme: options.Theme = None,
+    view: options.View = "crop",
+    cmap: options.Colors = None,
     load: Load = None,
 ) -> None:
     """Write a self-contained HTML report.
@@ -77,16 +81,23 @@ def report(
             tuple(layer or ()),
             options.rules_of(rule or ()),
             options.entry_of(output),
+            composite=composite,
+            options=tuple(option or ()),
         )
+        panel = options.panel_of(view, cmap)
         drawn: _Drawn = {"weights": weights, "look": options.look_of(theme, scale)}
         heading = title or f"torchattr report: {model}"
         where = Destinations(out, overwrite, logdir, html, heading, formats, dpi, theme)
-        jobs = partial(_jobs, settings=settings, top=top, drawn=drawn)
+        jobs = partial(_jobs, settings=settings, panel=panel, top=top, drawn=drawn)
         raise typer.Exit(run_on_images(images, which, where, jobs))
 
 
 def _jobs(
-    loaded: LoadedModel, settings: ExplainSettings, top: int, drawn: _Drawn
+    loaded: LoadedModel,
+    settings: ExplainSettings,
+    panel: tuple[View, str | None],
+    top: int,
+    drawn: _Drawn,
 ) -> list[PictureJob]:
     from torchattr.core.select import layer_names
     from torchattr.runs import (
@@ -102,7 +113,7 @@ def _jobs(
     # Layer by layer, only classes are shown.
     targets = tuple(one for one in settings.targets if not is_function(one, loaded.class_names))
     # Class activation maps take the last spatial layer; those named are for the feature maps.
-    jobs: list[PictureJob] = [ExplainJob(loaded, replace(settings, layers=()), **drawn)]
+    jobs: list[PictureJob] = [ExplainJob(loaded, replace(settings, layers=()), *panel, **drawn)]
     if modules := tuple(
         name for name in _some_layers(loaded, 6) if name in layer_names(loaded.model)
     ):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchattr.cli.charts import Bar, account, predictions, progress_bar
-from torchattr.cli.console import fault, note, out
+from torchattr.cli.charts import Bar, account, predictions, progress_bar, show_json
+from torchattr.cli.console import err, fault, note, out
 from torchattr.cli.options import device_named, in_command
+from torchattr.cli.records import Records
 from torchattr.core.printable import printable
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class Destinations:
     def __str__(self) -> str:
         return " and ".join(str(one) for one in (self.out, self.logdir, self.html) if one)
 
+    def named(self) -> dict[str, str]:
+        """Return those that were named, by their options."""
+        named = {"out": self.out, "logdir": self.logdir, "html": self.html}
+        return {option: place for option, place in named.items() if place is not None}
+
     def say(self, what: str, files: str = "") -> None:
         """Print where results were written, and as what."""
         suffixes = ", ".join(f".{form}" for form in self.formats or ("png",))
@@ -101,6 +107,8 @@ def run_on_images(
     which: ModelSpec,
     where: Destinations,
     jobs: Callable[[LoadedModel], Sequence[PictureJob]],
+    *,
+    as_json: bool = False,
 ) -> int:
     """Run jobs on images, report progress, and return the exit code.
 
@@ -109,10 +117,11 @@ def run_on_images(
         which: the model.
         where: the destinations of the results.
         jobs: makes the jobs for the loaded model.
+        as_json: print what happened to each picture as JSON, at the end, instead of results.
     """
     from torchattr.kernels import backend
     from torchattr.models import find_images
-    from torchattr.runs import example_input, failing_is_a_sentence
+    from torchattr.runs import example_input, failing_is_a_sentence, made_by
 
     sink = where.sink()
     # What is not found is refused before the model is loaded.
@@ -120,7 +129,11 @@ def run_on_images(
     loaded = which.load()
     paths = named or find_images(loaded.examples)
     with backend(which.backend), sink, failing_is_a_sentence(loaded, lambda: example_input(loaded)):
-        counts = _watched(paths, jobs(loaded), sink, where, loaded)
+        records = Records(loaded) if as_json else None
+        counts = _watched(paths, jobs(loaded), sink, where, loaded, records)
+    if records is not None:
+        show_json({**made_by(loaded), **where.named(), "images": records.pictures})
+        return SKIPPED if counts.skipped else 0
     if counts.finished:
         where.say(f"results for {_pictures(counts.finished)}")
     if counts.kept:
@@ -156,18 +169,19 @@ def _watched(
     sink: Tee,
     where: Destinations,
     loaded: LoadedModel,
+    records: Records | None,
 ) -> _Counts:
     from torchattr.errors import TorchattrError
     from torchattr.runs import AlreadyDone, Skipped, run_jobs
 
     counts = _Counts()
-    with progress_bar(len(paths)) as bar:
+    with progress_bar(len(paths), console=out if records is None else err) as bar:
         try:
             for event in run_jobs(paths, jobs, sink, bar.update):
                 counts.finished = sink.finished
                 counts.skipped += isinstance(event, Skipped)
                 counts.kept += isinstance(event, AlreadyDone)
-                _report(event, loaded, bar, counts)
+                _report(event, loaded, bar, counts, records)
         except (KeyboardInterrupt, TorchattrError) as reason:
             bar.stop()
             counts.finished = sink.finished
@@ -177,9 +191,15 @@ def _watched(
     return counts
 
 
-def _report(event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts) -> None:
+def _report(
+    event: Any, loaded: LoadedModel, bar: Bar, counts: _Counts, records: Records | None
+) -> None:
     from torchattr.runs import Account, Note, Prediction, Skipped, Written
 
+    if records is not None:
+        records.add(event)
+        if isinstance(event, (Prediction, Account, Written)):
+            return
     if isinstance(event, Prediction):
         out.print(predictions(event.path.name, event.answer, event.targets, loaded))
     elif isinstance(event, Account):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from torchattr.cli import options
+from torchattr.cli.charts import show_json
 from torchattr.cli.console import out as stdout
 from torchattr.cli.console import reported
 from torchattr.cli.loading import Load
@@ -29,12 +30,13 @@ def summary(
     overwrite: options.Overwrite = False,
     logdir: options.Logdir = None,
     html: options.Html = None,
+    json: options.Json = False,
     load: Load = None,
 ) -> None:
     """Summarise a model: shapes, parameters, multiply-adds, memory."""
     with reported():
         from torchattr.inspect import summary as summary_of
-        from torchattr.runs import example_input, failing_is_a_sentence, summary_entry
+        from torchattr.runs import example_input, failing_is_a_sentence, made_by, summary_entry
 
         height_and_width = options.size_of(size)
         where = Destinations(out, overwrite, logdir, html, "Summary")
@@ -45,9 +47,13 @@ def summary(
         pictures = inputs.new_zeros(shape)
         with failing_is_a_sentence(loaded, lambda: pictures):
             found = summary_of(loaded.model, pictures, depth=depth)
-        stdout.print(str(found), soft_wrap=True)
+        if json:
+            show_json({**made_by(loaded), "input": list(shape), **found.as_dict()})
+        else:
+            stdout.print(str(found), soft_wrap=True)
         entry = summary_entry(loaded, found)
         with sink:
             sink.claim([entry.path])
             sink.add(entry)
-        where.say("the summary", "summary.txt")
+        if not json:
+            where.say("the summary", "summary.txt")

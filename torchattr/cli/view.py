@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from torchattr.cli import completion
 from torchattr.cli.console import out, reported
 from torchattr.cli.options import Device, Model, Scores, Trust, Weights, meaning_of
 from torchattr.cli.run import ModelSpec
+from torchattr.core.paths import expanded
+from torchattr.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -43,6 +46,7 @@ def view(
         list[str] | None,
         typer.Option(
             metavar="MODEL",
+            autocompletion=completion.models,
             help="Another model to compare it with, as in --model, or MODEL=WEIGHTS; repeatable",
         ),
     ] = None,
@@ -85,8 +89,35 @@ def view(
 
 
 def _other(which: ModelSpec, named: str) -> ModelSpec:
-    model, _, weights = named.partition("=")
+    model, weights = _model_and_weights(named)
     return replace(which, model=model, weights=weights or None)
+
+
+def _model_and_weights(named: str) -> tuple[str, str]:
+    """Split `MODEL=WEIGHTS`, where paths may hold further `=`, by the files that there are.
+
+    >>> _model_and_weights("torchvision:resnet18=random"), _model_and_weights("lr=0.1/net.py:make")
+    (('torchvision:resnet18', 'random'), ('lr=0.1/net.py:make', ''))
+    """
+    places = [place for place, letter in enumerate(named) if letter == "="]
+    splits = [(named, ""), *((named[:place], named[place + 1 :]) for place in places)]
+    by_model = (one for one in splits if (file := _file_of_model(one[0])) and _is_file(file))
+    by_weights = (one for one in splits if one[1] and _is_file(one[1]))
+    # Of a file that does not exist, the message is to name all.
+    other = splits[0] if _file_of_model(named) else splits[:2][-1]
+    return next(by_model, None) or next(by_weights, None) or other
+
+
+def _file_of_model(model: str) -> str | None:
+    """Return the file that a model is in, if it is in one of a user's."""
+    if model.endswith(".pt2"):
+        return model
+    file, _, function = model.rpartition(":")
+    return file if file.endswith(".py") and function.isidentifier() else None
+
+
+def _is_file(path: str) -> bool:
+    return expanded(path, InputError).is_file()
 
 
 def _app(
@@ -111,8 +142,6 @@ def _app(
 
 
 def _check_installed() -> None:
-    from torchattr.errors import ModelError
-
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise ModelError(
@@ -122,7 +151,6 @@ def _check_installed() -> None:
 
 
 def _check_load(files: Sequence[Path], host: str) -> None:
-    from torchattr.errors import InputError
     from torchattr.web import is_local
 
     if files and not is_local(host):
@@ -139,7 +167,7 @@ def _run(files: Sequence[Path]) -> None:
     # The built-in panels are registered first, so that a duplicate name is an error of the file.
     registered_panels()
     for file in files:
-        run_file(file.expanduser())
+        run_file(file)
 
 
 def _paths(images: Sequence[str]) -> list[Path] | None:

@@ -58,6 +58,35 @@ def stepping(callback: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
+def watching(progress: Callable[[float], None]) -> Iterator[None]:
+    """Call `progress` with the share of the work that is done, before steps of counted loops.
+
+    It is told growing shares only: of loops that follow one another, each of which counts from 0,
+    a later one is told from where it passes the former ones.
+
+    >>> with watching(print), counted(2) as begin:
+    ...     begin(0, 1)
+    ...     begin(1, 2)
+    ...     begin(0, 1)
+    0.0
+    0.5
+    """
+    outer, told = _callback.get(), -1.0
+
+    def callback() -> None:
+        nonlocal told
+        share = share_done()
+        if share is not None and share > told:
+            told = share
+            progress(share)
+        if outer is not None:
+            outer()
+
+    with stepping(callback):
+        yield
+
+
+@contextmanager
 def counted(total: float) -> Iterator[Callable[[float, float], None]]:
     """Yield a function that announces a step of a loop, from one number to another out of `total`.
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from torchattr.core.paths import expanded
 from torchattr.core.registry import suggest
 from torchattr.core.undoing import own_filters
 from torchattr.errors import ImageError
@@ -49,7 +50,7 @@ def read_image(path: str | Path) -> Image.Image:
     >>> read_image(examples()[0].path).mode
     'RGB'
     """
-    path = Path(path)
+    path = expanded(path, ImageError)
     if not path.is_file():
         raise ImageError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
     return decode_image(path, str(path))
@@ -156,10 +157,7 @@ def _open(file: Path | BinaryIO, formats: Sequence[str]) -> Image.Image:
 def _expanded(item: str | Path) -> Path:
     if not str(item):
         raise ImageError("paths contains an empty string; use '.' for the current folder")
-    try:
-        return Path(item).expanduser()
-    except RuntimeError as error:
-        raise ImageError(f"{item}: {error}; write the path in full") from error
+    return expanded(item, ImageError)
 
 
 def _find(path: Path) -> list[Path]:

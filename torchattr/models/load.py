@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from torchattr.core.paths import expanded
 from torchattr.errors import ModelError
 from torchattr.models import demo, exported, hub, lite0, user_file
 from torchattr.models.loaded import LoadedModel
@@ -70,10 +71,10 @@ def _loaded(spec: str, weights: str | Path | None, place: torch.device, trust: b
     if scheme == "timm" and name:
         return hub.load(name, weights, place)
     if spec.endswith(".pt2"):
-        return exported.load(Path(spec).expanduser(), weights, place, trust)
+        return exported.load(expanded(spec, ModelError), weights, place, trust)
     if is_user_file(spec):
         path, _, function = spec.rpartition(":")
-        return user_file.load(Path(path).expanduser(), function, weights, place)
+        return user_file.load(expanded(path, ModelError), function, weights, place)
     raise unknown_model(spec)
 
 

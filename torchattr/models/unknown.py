@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from torchattr.core.paths import expanded
 from torchattr.core.registry import closest, suggest
 from torchattr.errors import Hint, ModelError, WayOut
 
@@ -36,7 +37,8 @@ def unknown_model(spec: str) -> ModelError:
     unknown model 'demos'; did you mean 'demo'?
     """
     name, colon, _ = spec.rpartition(":")
-    path = Path(name if colon and Path(name).is_file() else spec).expanduser()
+    named = colon and expanded(name, ModelError).is_file()
+    path = expanded(name if named else spec, ModelError)
     suffix = path.suffix.lower()
     if suffix == ".py":
         return ModelError(_without_function(path))

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchattr.core.paths import expanded
 from torchattr.core.registry import suggest
 from torchattr.core.undoing import undone
 from torchattr.errors import ModelError, TorchattrWarning, WeightsError
@@ -69,11 +70,12 @@ def imagenet_transform(name: str, size: int = 224) -> Transform:
     return ImageClassification(crop_size=size, resize_size=round(size / 0.875))
 
 
-def run_file(path: Path) -> ModuleType:
+def run_file(given: str | Path) -> ModuleType:
     """Run a file for what it registers; exceptions of its code reach the caller unchanged.
 
     Raises ``ModelError`` if there is no such Python file.
     """
+    path = expanded(given, ModelError)
     with _siblings_importable(path):
         return _run(path)
 

@@ -15,6 +15,7 @@ from torchvision.transforms._presets import (
     SemanticSegmentation,
 )
 
+from torchattr.core.paths import expanded
 from torchattr.core.registry import closest, suggest
 from torchattr.errors import Hint, ModelError, WayOut, WeightsError
 from torchattr.models.loaded import LoadedModel
@@ -80,8 +81,8 @@ def _choose(published: Any, weights: str | Path | None) -> tuple[Any, Path | Non
         return default, None
     if isinstance(weights, str) and weights in published.__members__:
         return published[weights], None
-    file = Path(weights)
-    if not file.expanduser().is_file():
+    file = expanded(weights, WeightsError)
+    if not file.is_file():
         raise WeightsError(
             f"weights: there is no file {file}; published weights of this model: "
             f"{', '.join(published.__members__)}"

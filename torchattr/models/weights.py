@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from torchattr.core.paths import expanded
 from torchattr.core.undoing import own_filters, undone
 from torchattr.core.warn import warn
 from torchattr.errors import TorchattrWarning, WayOut, WeightsError
@@ -60,7 +61,7 @@ def read_weights(path: str | Path) -> StateDict:
     >>> read_weights("weights.safetensors")["fc.bias"].shape
     torch.Size([1000])
     """
-    path = Path(path).expanduser()
+    path = expanded(path, WeightsError)
     if not path.is_file():
         raise WeightsError(f"weights: there is no file {path}")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)

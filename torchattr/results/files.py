@@ -18,6 +18,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from torchattr.core.paths import expanded
 from torchattr.core.printable import printable
 from torchattr.errors import FolderError, WayOut
 
@@ -40,12 +41,7 @@ def as_destination(given: str | Path, option: str) -> Path:
         raise FolderError(
             f"{option}: {str(given)!r} is not a path; choose a destination for the results"
         )
-    try:
-        return Path(given).expanduser()
-    except RuntimeError as error:
-        raise FolderError(f"{option}: {given} cannot be found ({error}); write out the path") from (
-            error
-        )
+    return expanded(given, FolderError, f"{option}: ")
 
 
 def check_writable(folder: Path, option: str) -> None:

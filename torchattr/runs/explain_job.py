@@ -23,6 +23,7 @@ from torchattr.runs.job import (
     Prediction,
     made_by,
     settings_of,
+    told_to,
 )
 from torchattr.runs.named_target import NamedTarget
 from torchattr.runs.score_reader import Answer
@@ -60,7 +61,9 @@ class ExplainJob(PictureJob):
         if answer.note:
             yield Note(answer.note)
         yield from self._layer(picture)
-        explanation = with_rows(plan.explain(picture.inputs, targets, answer))
+        parts = 1 + self.settings.ledger
+        with told_to(progress, 0, parts):
+            explanation = with_rows(plan.explain(picture.inputs, targets, answer))
         refused = {**plan.dropped, **explanation.refused}
         if not len(explanation):
             # What prevents the last method usually prevents the others, too.
@@ -70,12 +73,15 @@ class ExplainJob(PictureJob):
             yield Note(reason.after(f"{title_of(method)} is left out: "))
         if coverage := plan.coverage(explanation):
             yield Note(coverage)
-        for method, name, ledger in plan.ledgers(picture.inputs, targets, answer):
+        with told_to(progress, 1, parts):
+            ledgers = list(plan.ledgers(picture.inputs, targets, answer))
+        for method, name, ledger in ledgers:
             what = f"{title_of(method)} of {name}"
             yield Account(f"{picture.path.name}: {what}", ledger)
         subject = self._subject(picture, answer, targets)
         names = dict(enumerate(self.loaded.class_names or ()))
         yield replace(entry_of(explanation, 0, subject, names), index=picture.index)
+        progress(1.0)
 
     def _targets(self, picture: InputPicture, answer: Answer) -> list[NamedTarget]:
         """Return the requested targets of a picture, each once."""

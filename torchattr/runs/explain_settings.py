@@ -23,6 +23,7 @@ from torchattr.methods import (
     build,
     find_method,
     last_spatial_layer,
+    name_of,
     takes,
 )
 from torchattr.models import LoadedModel
@@ -176,24 +177,41 @@ class ExplainPlan:
         Raises:
             NoRuleMatched: an explicitly requested method found nothing to rewrite.
         """
-        further = options or {}
+        methods = self.methods(inputs, output, activation, names, seed)
+        for method, own in methods.items():
+            own.update((options or {}).get(name_of(method), {}))
         return explain(
             self.loaded.model,
             inputs,
-            {
-                self._method(name, output, seed): MethodForm.of(name).call_options(
-                    _seeded(MethodForm.of(name).called, self.called[name], seed), inputs, activation
-                )
-                | dict(further.get(name, {}))
-                for name in (self._names if names is None else names)
-            },
+            methods,
             target,
-            layer=self._layer,
+            layer=self.layer,
             rules=self.settings.rules,
             output=output,
             skip_refused=not self.settings.methods,
             memory=self.settings.memory,
         )
+
+    def methods(
+        self,
+        inputs: Tensor,
+        output: OutputKey,
+        activation: Activation,
+        names: Sequence[str] | None = None,
+        seed: int | None = None,
+    ) -> dict[str | Attribution, dict[str, Any]]:
+        """Return the methods with the options of the `attribute` of each, for a batch.
+
+        Args:
+            inputs, output, activation, names, seed: as for :meth:`attribute`.
+        """
+        made = {}
+        for name in self._names if names is None else names:
+            form = MethodForm.of(name)
+            called = _seeded(form.called, self.called[name], seed)
+            method = self._method(name, output, seed)
+            made[method] = form.call_options(called, inputs, activation)
+        return made
 
     def ledgers(
         self, inputs: Tensor, targets: Sequence[NamedTarget], answer: Answer
@@ -222,11 +240,11 @@ class ExplainPlan:
         if not made:
             return name
         return form.build(
-            self.loaded, made, layer=self._layer, rules=self.settings.rules, output=output
+            self.loaded, made, layer=self.layer, rules=self.settings.rules, output=output
         )
 
     @property
-    def _layer(self) -> Layers | None:
+    def layer(self) -> Layers | None:
         return (self.layers[0] if len(self.layers) == 1 else self.layers) or None
 
     @property

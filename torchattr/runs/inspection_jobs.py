@@ -35,6 +35,7 @@ from torchattr.runs.job import (
     OutputGroups,
     PictureJob,
     Prediction,
+    told_to,
 )
 from torchattr.runs.score_reader import ScoreReader
 
@@ -113,7 +114,8 @@ class BackProjectionsJob(PictureJob):
                     raise
                 yield Note(reason.message.after("back-projections are skipped: "))
                 return
-            found = projector.project(self._clipped(shapes[name][0]), self.start)
+            with told_to(progress, number, len(groups)):
+                found = projector.project(self._clipped(shapes[name][0]), self.start)
             yield projection_entry(
                 found,
                 0,

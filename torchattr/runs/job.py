@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.printable import printable
+from torchattr.core.stepping import watching
 from torchattr.core.versions import versions
 from torchattr.errors import Message
 from torchattr.kernels import requested_backend
@@ -125,6 +127,16 @@ class PictureJob(ABC):
     def chosen(self) -> dict[str, Any]:
         """Return the settings, as plain data."""
         return settings_of(self)
+
+
+@contextmanager
+def told_to(progress: JobProgress, part: int = 0, parts: int = 1) -> Iterator[None]:
+    """Tell the progress of the counted loops in the block, which is one of several parts of a job.
+
+    Nothing may be yielded from inside the block, or the loops of whoever takes it would count, too.
+    """
+    with watching(lambda share: progress((part + share) / parts)):
+        yield
 
 
 def made_by(loaded: LoadedModel) -> dict[str, Any]:

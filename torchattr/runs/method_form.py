@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchattr.core.registry import suggest
-from torchattr.core.squares import squares
+from torchattr.core.squares import square_features
 from torchattr.core.types import Activation, Layers, OutputKey
 from torchattr.errors import InputError
 from torchattr.methods import Attribution, build, find_method, takes
@@ -132,10 +132,8 @@ class MethodForm:
         names = [field.name for field in self.called.fields]
         options = dict(called)
         if "feature_mask" in names:
-            options["feature_mask"] = squares(inputs, options.get("feature_mask") or CELLS)
-        side = options.get("sliding_window_shapes")
-        if side is not None:
-            options["sliding_window_shapes"] = (inputs.shape[1], side, side)
+            options["feature_mask"] = options.get("feature_mask") or CELLS
+        options = square_features(options, inputs)
         if "activation" in names and options.get("activation") is None:
             options["activation"] = own
         return options

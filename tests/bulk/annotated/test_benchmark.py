@@ -76,6 +76,7 @@ def test_another_model_method_metric_or_box_is_refused_with_the_difference(pictu
     for changed, differs in [
         ({"model": network(1)}, "weights or layers, by their digest: "),
         ({"methods": ["lrp"]}, "methods: .*grad_cam.*, now .*lrp"),
+        ({"options": {"grad_cam": {"relu_attributions": True}}}, "methods: .*relu_attributions"),
         ({"metrics": ["mass"]}, r"metrics: \['mass', 'pointing', 'deletion'\], now \['mass'\]"),
         ({"activation": "none"}, "meaning of the scores: 'softmax', now 'none'"),
     ]:

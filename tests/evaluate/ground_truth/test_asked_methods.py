@@ -66,3 +66,39 @@ def test_a_function_that_makes_no_method_says_so() -> None:
 def test_wrong_methods_are_named(methods, error, said) -> None:
     with pytest.raises(error, match=said):
         asked_methods(methods)
+
+
+def test_options_of_methods_come_before_what_bounds_their_cost() -> None:
+    pictures = labelled().asked
+    options = {
+        "rise": {"n_masks": 20, "activation": "sigmoid"},
+        "feature_ablation": {"feature_mask": 4},
+        "occlusion": {"sliding_window_shapes": 2},
+        "lrp": {"composite": "zero"},
+    }
+    rise, ablation, occlusion, lrp = asked_methods(list(options), options)
+    assert rise.options(pictures) == {"n_masks": 20, "activation": "sigmoid"}
+    assert rise.options(pictures, briefly=True)["n_masks"] == 8
+    assert rise.settings == "n_masks=20, activation=sigmoid"
+    assert ablation.options(pictures)["feature_mask"].unique().numel() == 16
+    assert ablation.options(pictures, briefly=True)["feature_mask"].unique().numel() == 4
+    assert ablation.settings == "4 x 4 cells"
+    assert occlusion.options(pictures) == {"sliding_window_shapes": (3, 2, 2)}
+    assert lrp.settings == "composite=zero"
+    assert lrp.options(pictures) == {}
+    (other,) = asked_methods("lrp")
+    x = pictures.inputs
+    made = [one.make(pictures.model).attribute(x, target=0) for one in (lrp, other)]
+    assert not torch.equal(*made)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rice": {"n_masks": 3}}, "options has 'rice', .*did you mean 'rise'"),
+        ({"rise": {"n_maskss": 3}}, "options has 'n_maskss' for rise, .*did you mean 'n_masks'"),
+    ],
+)
+def test_wrong_options_are_named(options, said) -> None:
+    with pytest.raises(InputError, match=said):
+        asked_methods(["rise", "saliency"], options)

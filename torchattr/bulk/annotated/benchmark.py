@@ -25,6 +25,7 @@ from torchattr.bulk.durable import remove_parts
 from torchattr.bulk.modelling import as_loaded
 from torchattr.bulk.progress import RunProgress, StderrProgress
 from torchattr.bulk.record import COMPARED, check_same, ids_digest, of_model
+from torchattr.core.paths import expanded
 from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate import Benchmark, BenchmarkPlan
 from torchattr.kernels import backend as kernel_backend
@@ -60,6 +61,7 @@ def benchmark_data(
     transform: Any = None,
     trust: bool = False,
     activation: Meaning | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     device: str | torch.device = "auto",
     backend: str = "auto",
     show_progress: bool = False,
@@ -97,6 +99,7 @@ def benchmark_data(
         trust: see :func:`torchattr.models.load_model`.
         transform: the preprocessing of a module, from an image to a tensor `(C, H, W)`.
         activation: the meaning of the scores, see :class:`LoadedModel`.
+        options: options of methods, as for :func:`torchattr.evaluate.benchmark`.
         device: `"auto"` uses a GPU if there is one.
         backend: kernel backend, see :func:`backend`.
         show_progress: show progress and the time that is left on stderr.
@@ -125,7 +128,7 @@ def benchmark_data(
     """
     packages.parquet()
     source = AnnotatedPictures(data, boxes)
-    plan = _plan(methods, metrics)
+    plan = _plan(methods, metrics, options)
     # A user's file may register the backend, so it is checked after that file has run.
     with kernel_backend("auto" if isinstance(model, str) and is_user_file(model) else backend):
         loaded = as_loaded(
@@ -289,19 +292,19 @@ class _Progress:
             self._say(RunProgress(done, left, in_all, total, seconds, done, is_over))
 
 
-def _plan(methods: Any, metrics: Any) -> BenchmarkPlan:
+def _plan(methods: Any, metrics: Any, options: Any) -> BenchmarkPlan:
     if isinstance(methods, Mapping):
         raise InputTypeError(
             "methods must be names or classes of methods: what functions make cannot be compared"
             " when a benchmark is continued; give a method of your own a name by register_method"
         )
-    return BenchmarkPlan.of(methods, metrics)
+    return BenchmarkPlan.of(methods, metrics, options)
 
 
 def _folder(out: str | Path) -> Path:
     if not str(out).strip():
         raise InputError("out is empty; name a folder for the results, such as benchmark")
-    return Path(out).expanduser().absolute()
+    return expanded(out, InputError).absolute()
 
 
 def _requested(

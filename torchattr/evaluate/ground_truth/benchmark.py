@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import InputError
-from torchattr.evaluate.ground_truth.asked_methods import Methods
+from torchattr.evaluate.ground_truth.asked_methods import Methods, Options
 from torchattr.evaluate.ground_truth.benchmark_plan import BenchmarkPlan
 from torchattr.evaluate.ground_truth.benchmarked import Benchmark
 from torchattr.evaluate.ground_truth.collage_pictures import collage_grids, collage_pictures
@@ -39,6 +39,7 @@ def benchmark(
     model: LoadedModel | None = None,
     methods: Methods = None,
     metrics: str | Sequence[str] | None = None,
+    options: Options | None = None,
     show_progress: bool = False,
 ) -> Benchmark:
     """Measure methods by metrics on pictures whose objects are known, and rank them.
@@ -86,6 +87,8 @@ def benchmark(
             `{"smooth_grad": lambda net: NoiseTunnel(Saliency(net))}`; `None` is all that are
             registered.
         metrics: some of those above; `None` is all.
+        options: options of methods by the name of each, over those that bound its cost, such as
+            `{"rise": {"n_masks": 1000}}`; a number stands for cells of `feature_mask` in a row.
         show_progress: show progress and the time that is left on stderr.
 
     Raises:
@@ -103,7 +106,7 @@ def benchmark(
     >>> found.ranking[0]
     'lrp'
     """
-    plan = BenchmarkPlan.of(methods, metrics)
+    plan = BenchmarkPlan.of(methods, metrics, options)
     if isinstance(pictures, LabelledPictures):
         plan = plan.on_own_pictures()
     made = _made(pictures, n, seed, model, plan.metrics)

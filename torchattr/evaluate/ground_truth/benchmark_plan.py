@@ -12,7 +12,12 @@ from tqdm import tqdm
 
 from torchattr.core.warn import unheard
 from torchattr.errors import InputError
-from torchattr.evaluate.ground_truth.asked_methods import AskedMethod, Methods, asked_methods
+from torchattr.evaluate.ground_truth.asked_methods import (
+    AskedMethod,
+    Methods,
+    Options,
+    asked_methods,
+)
 from torchattr.evaluate.ground_truth.labelled_pictures import LabelledPictures
 from torchattr.evaluate.ground_truth.measured_methods import (
     FittingMethods,
@@ -50,15 +55,20 @@ class BenchmarkPlan:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, methods: Methods, metrics: str | Sequence[str] | None) -> BenchmarkPlan:
+    def of(
+        cls,
+        methods: Methods,
+        metrics: str | Sequence[str] | None,
+        options: Options | None = None,
+    ) -> BenchmarkPlan:
         """Return the plan of some methods and metrics by name; `None` is all.
 
         Raises:
-            InputError: none, an unknown metric, or a name twice.
+            InputError: none, an unknown metric, a name twice, or an option that a method has not.
             InputTypeError: something else than names, classes and functions.
             RegistryError: an unknown method.
         """
-        return cls(asked_methods(methods), asked_metrics(metrics))
+        return cls(asked_methods(methods, options), asked_metrics(metrics))
 
     @property
     def names(self) -> list[str]:
@@ -67,7 +77,7 @@ class BenchmarkPlan:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What bounds the cost of methods, by name."""
+        """What bounds the cost of methods and which options were given, by name."""
         return {one.name: one.settings for one in self.methods if one.settings}
 
     def on(self, *kinds: On) -> BenchmarkPlan:

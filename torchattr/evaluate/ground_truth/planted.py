@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import InputError
-from torchattr.evaluate.ground_truth.asked_methods import AskedMethod, Methods, asked_methods
+from torchattr.evaluate.ground_truth.asked_methods import (
+    AskedMethod,
+    Methods,
+    Options,
+    asked_methods,
+)
 from torchattr.evaluate.ground_truth.controls import CONTROLS
 from torchattr.evaluate.ground_truth.measured_methods import (
     FittingMethods,
@@ -26,6 +31,7 @@ def planted(
     *,
     n: int = 16,
     seed: int = 0,
+    options: Options | None = None,
     show_progress: bool = False,
 ) -> PlantedReport:
     """Report which methods find what decides, in networks that are built by hand.
@@ -53,6 +59,7 @@ def planted(
         plants: the names of some cases; `None` is all.
         n: number of pictures of each case.
         seed: of them, and the same for all cases.
+        options: as for :func:`torchattr.evaluate.benchmark`.
         show_progress: show progress and the time that is left on stderr.
 
     Raises:
@@ -69,7 +76,7 @@ def planted(
     'found'
     """
     checked_count(n, "n")
-    asked, cases = asked_methods(methods), _asked_plants(plants)
+    asked, cases = asked_methods(methods, options), _asked_plants(plants)
     found = [_grown(plant, asked, n, checked_seed(seed), show_progress) for plant in cases]
     return PlantedReport(
         [*(method.name for method in asked), *CONTROLS],

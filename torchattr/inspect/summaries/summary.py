@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor, nn
@@ -125,6 +125,14 @@ class Summary:
         """The rows that the text shows."""
         return [row for row in self.rows if self.depth is None or row.depth <= self.depth]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the totals and the rows that the text shows as plain values, as for JSON."""
+        return {
+            **_values(self),
+            "total_bytes": self.total_bytes,
+            "rows": [_values(row) for row in self.shown],
+        }
+
     def __repr__(self) -> str:
         return (
             f"Summary({self.rows[0].type} of {len(self.rows)} modules:"
@@ -171,6 +179,11 @@ class Summary:
             *([("Out of every rule's sight", _named(self.unseen))] if self.unseen else []),
             ("Remembered for an attribution", _megabytes(self.remembered_bytes)),
         ]
+
+
+def _values(held: Summary | SummaryRow) -> dict[str, Any]:
+    found = {one.name: getattr(held, one.name) for one in fields(held)}
+    return {name: dict(one) if isinstance(one, Mapping) else one for name, one in found.items()}
 
 
 _HEADINGS = (
