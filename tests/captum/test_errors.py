@@ -1,4 +1,4 @@
-"""Errors are of Captum's types, too, and names that are not here say so."""
+"""Errors are of Captum's types, too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import nn
 import torchattr
 import torchattr.captum as ours
 from torchattr import errors
-from torchattr.captum.elsewhere import ELSEWHERE
 
 X = noise(2, 3)
 NET = seeded(lambda: nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))).double()
@@ -109,20 +108,3 @@ def test_a_single_value_needs_no_target(name: str) -> None:
 def test_signatures_and_names_survive() -> None:
     assert ours.Saliency.attribute.__name__ == "attribute"
     assert "gradient" in str(ours.Saliency.attribute.__doc__)
-
-
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_names_that_are_elsewhere_say_where(name: str) -> None:
-    with pytest.raises(ImportError, match=rf"{name} is not in .*from captum[.\w]* import {name}$"):
-        exec(f"from torchattr.captum import {name}")
-    assert not hasattr(ours, name)
-
-
-def test_unknown_names_say_what_is_close() -> None:
-    with pytest.raises(ImportError, match="did you mean Saliency"):
-        exec("from torchattr.captum import Saliencey")
-    with pytest.raises(ImportError, match="lists its names"):
-        exec("from torchattr.captum import qqqqqq")
-    with pytest.raises(AttributeError, match="did you mean GuidedGradCam"):
-        _ = ours.GuidedGradCAM
-    assert not hasattr(ours, "__path_of_nothing__")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from torchattr import concepts
+from torchattr.captum.elsewhere import refuse as _refuse
 from torchattr.concepts import Classifier as Classifier
 from torchattr.concepts import Concept as Concept
 from torchattr.concepts import activations, concept_scores, key_of, train_cav
@@ -20,6 +21,12 @@ from torchattr.core.select import find_layer
 from torchattr.core.types import Forward, Tensors
 from torchattr.errors import InputError
 from torchattr.methods import LayerChoice
+
+__path__: list[str] = []  # so that `refuse` knows an import
+
+
+def __getattr__(name: str) -> object:
+    return _refuse(name, __name__)
 
 
 class ConceptInterpreter:

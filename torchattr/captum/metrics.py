@@ -9,10 +9,17 @@ import torch
 from torch import Tensor
 
 from torchattr import evaluate
+from torchattr.captum.elsewhere import refuse as _refuse
 from torchattr.captum.errors import raises_like_captum
 from torchattr.core.inputs import as_inputs, as_tensors
 from torchattr.core.targets import OnlyValue
 from torchattr.core.types import Baselines, Forward, Tensors
+
+__path__: list[str] = []  # so that `refuse` knows an import
+
+
+def __getattr__(name: str) -> object:
+    return _refuse(name, __name__)
 
 
 @raises_like_captum
