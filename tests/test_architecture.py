@@ -279,7 +279,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     # captum
     "captum.contract": "captum/test_errors.py: what each class raises, and for a missing target",
     "captum.data_loader": "methods/test_data_loader_attribution.py: compared with Captum's there",
-    "captum.elsewhere": "captum/test_errors.py: refusals at an import",
     "captum.statistics": "captum/test_metrics.py: compared with Captum's there",
     # quantus
     "quantus.explained": "quantus/test_explain.py: what explains, by each way to pass it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 import torchattr
 import torchattr.captum
-from torchattr.errors import OutputError
+from torchattr.errors import InputError, OutputError
 
 SINGLE = 2.0**-17
 """Captum sums up to hundreds of gains, and fits its models, in float32."""
@@ -112,6 +113,40 @@ def test_models_and_similarities_of_captum_serve(mode: Any) -> None:
         torch.manual_seed(0)
         moved = torchattr.captum.Lime(values(), SkLearnRidge(alpha=0.3), similarity)
         assert_same(moved.attribute(FEATURES[:1], target=1, n_samples=40), theirs.double(), SINGLE)
+
+
+@pytest.mark.parametrize("features", [1, 2, 6])
+def test_the_parts_of_kernel_shap_are_captums(features: int) -> None:
+    found = []
+    for library in (captum.attr, torchattr.captum):
+        torch.manual_seed(0)
+        method = library.KernelShap(values())
+        given = {
+            "num_interp_features": features,
+            "num_select_distribution": torch.distributions.Categorical(torch.arange(2.0)),
+        }
+        drawn = method.kernel_shap_perturb_generator(FEATURES, **given)
+        samples = torch.cat(list(itertools.islice(drawn, 2 if features < 2 else 20)))
+        weights = [method.kernel_shap_similarity_kernel(0, 0, s[None], **given) for s in samples]
+        found.append((samples, torch.cat(weights)))
+    (their_samples, their_weights), (samples, weights) = found
+    assert torch.equal(samples, their_samples)
+    assert torch.equal(weights, their_weights)
+
+
+def test_the_parts_of_kernel_shap_make_lime_its_equal() -> None:
+    method = torchattr.captum.KernelShap(values())
+    parts = method.kernel_shap_similarity_kernel, method.kernel_shap_perturb_generator
+    lime = torchattr.captum.Lime(values(), SkLearnRidge(alpha=1e-9), *parts)
+    options = {"target": 1, "n_samples": 100}
+    torch.manual_seed(0)
+    found = lime.attribute(FEATURES[:1], **options)
+    torch.manual_seed(0)
+    assert_same(found, method.attribute(FEATURES[:1], **options), 1e-2)
+    with refused(InputError, "num_interp_features", "number of features"):
+        method.kernel_shap_similarity_kernel(0, 0, torch.ones(1, 2))
+    with refused(InputError, "num_interp_features", "number of features"):
+        next(method.kernel_shap_perturb_generator(FEATURES))
 
 
 def _samples(original: Tensor, **given: Any) -> Any:

@@ -30,9 +30,6 @@ IGNORED = {
 }
 # Internals of Captum that are no part of what its pages describe.
 INTERNAL = {
-    ("SummarizerSingleTensor", "get"),
-    ("KernelShap", "kernel_shap_perturb_generator"),
-    ("KernelShap", "kernel_shap_similarity_kernel"),
     ("LayerGradientXActivation", "multiply_gradient_acts"),
     *(
         (name, "satisfies_attribute_criteria")

@@ -15,6 +15,8 @@ import torchattr as ta
 from torchattr import captum
 from torchattr.core.arguments import check_arguments, check_choice
 from torchattr.errors import InputError, InputTypeError
+from torchattr.evaluate import blocks
+from torchattr.evaluate.ranked_masks import as_fractions
 
 NET = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
 X = torch.rand(2, 3)
@@ -110,3 +112,48 @@ def test_choices_are_listed_where_there_is_another(choices: Any) -> None:
     check_choice("view", "photo", choices)
     with refused(InputError, "view must be one of 'crop', 'photo', got 'all'"):
         check_choice("view", "all", choices)
+
+
+NUMBERS = (np.int64(3), np.int32(3), np.uint8(3))
+
+
+@pytest.mark.parametrize("three", NUMBERS, ids=lambda one: type(one).__name__)
+def test_numpy_s_integers_are_counts_and_sizes(three: Any) -> None:
+    images = torch.rand(2, 3, 6, 6)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(108, 2))
+    paths = ta.IntegratedGradients(net).attribute(images, target=0, n_steps=three)
+    assert torch.equal(paths, ta.IntegratedGradients(net).attribute(images, target=0, n_steps=3))
+    window = (three, three, three)
+    covered = ta.Occlusion(net).attribute(
+        images, window, strides=three, target=0, perturbations_per_eval=three
+    )
+    assert torch.equal(covered, ta.Occlusion(net).attribute(images, (3, 3, 3), 3, target=0))
+    smooth = ta.SmoothGrad(net)
+    found = smooth.attribute(images, target=0, n_samples=three, seed=np.array([1, three]))
+    assert torch.equal(found, smooth.attribute(images, target=0, n_samples=3, seed=[1, 3]))
+    assert blocks(images, three).shape == (1, 1, 6, 6)
+    assert as_fractions(three, 9).tolist() == as_fractions(3, 9).tolist()
+    resized = captum.LayerAttribution.interpolate(images, three)
+    assert resized.shape == (2, 3, 3, 3)
+
+
+@pytest.mark.parametrize("half", [np.float32(0.5), np.float64(0.5), np.float16(0.5)])
+def test_numpy_s_floats_are_numbers(half: Any) -> None:
+    ablated = ta.FeatureAblation(NET)
+    found = ablated.attribute(X, baselines=half, target=0)
+    assert torch.equal(found, ablated.attribute(X, baselines=0.5, target=0))
+    noisy = ta.NoiseTunnel(ta.Saliency(NET)).attribute(X, stdevs=half, nt_samples=2, target=0)
+    assert noisy.shape == X.shape
+    assert as_fractions(half, 9).tolist() == as_fractions(0.5, 9).tolist()
+    assert ta.ExponentialKernel("euclidean", half)
+
+
+def test_the_model_gets_its_own_arguments_as_they_are() -> None:
+    given = []
+
+    def model(x: torch.Tensor, scale: Any) -> torch.Tensor:
+        given.append(type(scale))
+        return x.sum(1, keepdim=True)
+
+    ta.FeatureAblation(model).attribute(X, additional_forward_args=(np.float32(2),))
+    assert set(given) == {np.float32}

@@ -40,6 +40,11 @@ ONE = [0, 0, 10, 10]
         (Boxes([[1, 2], [1]], [torch.tensor([ONE, [20.0, 20, 30, 40]]), [ONE]]), [3.6, 1.4]),
         (Boxes(1, torch.tensor([[ONE], [[2, 0, 10, 10]]])), [1.9, 1.6]),
         (Boxes([[2], 1], [[ONE], [ONE]]), [1.7, 1.4]),
+        (Boxes(np.int64(1), [[ONE], [ONE]]), [1.9, 1.4]),
+        (Boxes(torch.tensor(1), [[ONE], [ONE]]), [1.9, 1.4]),
+        (Boxes(np.array(1), [[ONE], [ONE]]), [1.9, 1.4]),
+        (Boxes([[np.int64(2)], torch.tensor(1)], [[ONE], [ONE]]), [1.7, 1.4]),
+        (Boxes(1, ONE, iou=np.float32(0.7)), [1.9, 1.4]),
     ],
 )
 def test_boxes(target: Boxes, expected: list[float]) -> None:
@@ -91,6 +96,10 @@ def test_scores_and_boxes_get_gradients() -> None:
         (lambda: Boxes(-1, ONE), TargetError, "labels must not be negative"),
         (lambda: Boxes("cat", ONE), InputTypeError, "labels must be a class index"),
         (lambda: Boxes(1, "box"), InputTypeError, "boxes must be numbers"),
+        (lambda: Boxes(1, ["box"]), InputTypeError, "boxes must be numbers"),
+        (lambda: Boxes(None, [[ONE], [ONE]]), InputTypeError, "labels must be a class .* NoneType"),
+        (lambda: Boxes(1.5, [[ONE], [ONE]]), InputTypeError, "labels must be a class .* 1.5"),
+        (lambda: Boxes(1, ONE, iou="high"), InputTypeError, "iou must be a number, got 'high'"),
         (lambda: Boxes(1, ONE, iou=1.0), InputError, "iou must be at least 0 and less than 1"),
         (lambda: Boxes(1, [0, 0, float("nan"), 4]), InputError, "is empty"),
     ],

@@ -25,6 +25,7 @@ from torchattr.bulk.store import LEASES, MapStore
 from torchattr.bulk.work import Work
 from torchattr.core.output_target import OutputTarget
 from torchattr.core.paths import expanded
+from torchattr.core.targets import plain
 from torchattr.errors import InputError
 from torchattr.kernels import backend as kernel_backend
 from torchattr.methods import Memory, checked_count, checked_memory
@@ -230,6 +231,7 @@ def _by_name(methods: Any) -> dict[str, Mapping[str, Any]]:
 
 def _several(given: Any) -> tuple[Any, ...]:
     """Return one value or several as several."""
+    given = plain(given)
     return (given,) if isinstance(given, (str, int, OutputTarget)) else tuple(given)
 
 

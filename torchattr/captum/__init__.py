@@ -1,5 +1,7 @@
 """Captum's names for the methods: a script moves by changing `captum.attr` to `torchattr.captum`.
 
+Changing `captum` to `torchattr.captum` everywhere in it serves, too.
+
 Arguments, their order and their defaults are Captum's; the other options of our methods are
 keyword-only. The methods are documented in :mod:`torchattr.methods`, and differences in results and
 errors in `docs/moving-from-captum.md`.
@@ -15,6 +17,8 @@ torch.Size([2, 1, 8, 8])
 """
 
 from __future__ import annotations
+
+import sys as _sys
 
 from torchattr.captum import concept as concept
 from torchattr.captum import metrics as metrics
@@ -42,6 +46,7 @@ from torchattr.captum.concept import ConceptInterpreter as ConceptInterpreter
 from torchattr.captum.concept import DefaultClassifier as DefaultClassifier
 from torchattr.captum.contract import behave_like_captum as _behave_like_captum
 from torchattr.captum.data_loader import DataLoaderAttribution as DataLoaderAttribution
+from torchattr.captum.elsewhere import AbsentModules as _AbsentModules
 from torchattr.captum.elsewhere import refuse as _refuse
 from torchattr.captum.gradient import Deconvolution as Deconvolution
 from torchattr.captum.gradient import DeepLift as DeepLift
@@ -113,6 +118,11 @@ from torchattr.methods import InputRole as InputRole
 
 _behave_like_captum(list(globals().values()))
 
+# It has all of the names above.
+from torchattr.captum import attr as attr  # noqa: E402
+
+_sys.meta_path.append(_AbsentModules())
+
 
 def __getattr__(name: str) -> object:
-    return _refuse(name, globals())
+    return _refuse(name)

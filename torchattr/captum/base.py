@@ -12,10 +12,11 @@ from torch import Tensor
 
 from torchattr import methods
 from torchattr.captum.targets import take_captums_targets
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.inputs import as_arguments, as_inputs, as_tensors
-from torchattr.core.targets import OnlyValue
+from torchattr.core.targets import OnlyValue, plain
 from torchattr.core.types import Forward, OutputKey, Tensors
-from torchattr.errors import InputError
+from torchattr.errors import InputError, InputTypeError
 from torchattr.methods import enlarge
 
 DIFFERENTIATED = (
@@ -83,7 +84,8 @@ class CaptumMethod(ABC):
             InputError: attributions or points that do not fit each other.
         """
         own = getattr(super(), "compute_convergence_delta", None)
-        points = (attributions, start_point, end_point, target, additional_forward_args)
+        only = OnlyValue() if target is None else target
+        points = (attributions, start_point, end_point, only, additional_forward_args)
         return own(*points) if own else convergence_delta(self.model, *points, output=self.output)
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> Any:
@@ -118,12 +120,18 @@ class LayerMethod(CaptumMethod):
             ShapeError: a wrong number of spatial dimensions.
             InputError: an unknown mode, or one that does not support this number of dimensions.
         """
+        interpolate_dims = plain_numbers(interpolate_dims)
         if isinstance(interpolate_dims, int):
             interpolate_dims = (interpolate_dims,) * (layer_attribution.dim() - 2)
         return enlarge(layer_attribution, interpolate_dims, interpolate_mode)
 
 
 def one_device(device_ids: Sequence[int] | None) -> Sequence[int] | None:
+    if isinstance(plain(device_ids), int):
+        raise InputTypeError(
+            f"device_ids must be a list of devices or None, got {device_ids!r}; the model runs as"
+            " it is, on the device of its inputs"
+        )
     if device_ids is not None and len(device_ids) > 1:
         raise InputError(
             f"device_ids names {len(device_ids)} devices ({', '.join(map(str, device_ids))}), but"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from torch.distributions.categorical import Categorical
 from torchattr import methods
 from torchattr.captum.base import CaptumMethod
 from torchattr.captum.perturbation import PerturbationMethod, every_value, in_future
-from torchattr.core.inputs import Inputs
+from torchattr.core.inputs import Inputs, as_tensors
 from torchattr.core.types import Forward, OutputKey, Tensors
+from torchattr.errors import InputError
 from torchattr.incremental import Mode, Recomputed
 from torchattr.methods import CoalitionDraws, ExponentialKernel, TargetScores
 
@@ -37,13 +38,14 @@ class GeneratorDraws(CoalitionDraws):
         if features < 2 or not count:
             return torch.zeros(count, 1, features, dtype=torch.bool)
         sizes = Categorical(_size_weights(features))
+        return _by_rows(rows, count, lambda: _subset(sizes, features))
 
-        def draw() -> Tensor:
-            size = int(sizes.sample())
-            keys = torch.randn(1, features)[0]
-            return keys > keys.kthvalue(features - size).values
 
-        return _by_rows(rows, count, draw)
+def _subset(sizes: Categorical, features: int) -> Tensor:
+    """Draw a coalition, `(features,)`, of a drawn size."""
+    size = int(sizes.sample())
+    keys = torch.randn(1, features)[0]
+    return keys > keys.kthvalue(features - size).values
 
 
 def _size_weights(features: int) -> Tensor:
@@ -247,6 +249,7 @@ class KernelShap(_FromGenerator, PerturbationMethod, methods.KernelShap):
     """:class:`torchattr.KernelShap`, drawn by PyTorch's generator without a `seed`."""
 
     multiplies_by_inputs = False
+    inf_weight = 1000000.0
 
     def __init__(self, forward_func: Forward, *, output: OutputKey = None) -> None:
         super().__init__(forward_func, output=output)
@@ -277,3 +280,56 @@ class KernelShap(_FromGenerator, PerturbationMethod, methods.KernelShap):
             show_progress,
             seed=seed,
         )
+
+    def kernel_shap_perturb_generator(
+        self, original_inp: Tensors, **kwargs: Any
+    ) -> Iterator[Tensor]:
+        """Yield coalitions of 0 and 1, `(1, features)`: all features, none, and then random ones.
+
+        It is a `perturb_func` for :class:`Lime` or :class:`LimeBase`. What `attribute` scores is
+        drawn alike, but not by a method that a subclass could replace.
+
+        Args:
+            original_inp: the inputs, on whose device the coalitions are.
+            **kwargs: `num_interp_features`, the number of features, and if wanted the distribution
+                of the number of those kept, `num_select_distribution`.
+
+        Raises:
+            InputError: the number of features is missing.
+        """
+        features = _features(kwargs, "kernel_shap_perturb_generator")
+        device = as_tensors(original_inp, "original_inp")[0].device
+        yield torch.ones(1, features, device=device, dtype=torch.long)
+        yield torch.zeros(1, features, device=device, dtype=torch.long)
+        if features > 1:
+            sizes = kwargs.get("num_select_distribution") or Categorical(_size_weights(features))
+            while True:
+                yield _subset(sizes, features)[None].to(device).long()
+
+    def kernel_shap_similarity_kernel(
+        self, _: Any, __: Any, interpretable_sample: Tensor, **kwargs: Any
+    ) -> Tensor:
+        """Return the weight of a coalition `(1, features)`: a million of all and none, 1 else.
+
+        It is a `similarity_func` for :class:`Lime` or :class:`LimeBase`; `attribute` lets the
+        attributions sum to the difference of the scores exactly instead.
+
+        Args:
+            interpretable_sample: the coalition.
+            **kwargs: `num_interp_features`, the number of features.
+
+        Raises:
+            InputError: the number of features is missing.
+        """
+        kept = int(interpretable_sample.sum())
+        at_end = kept in (0, _features(kwargs, "kernel_shap_similarity_kernel"))
+        return torch.tensor([self.inf_weight if at_end else 1.0])
+
+
+def _features(kwargs: Mapping[str, Any], function: str) -> int:
+    if "num_interp_features" not in kwargs:
+        raise InputError(
+            f"{function} needs num_interp_features=..., the number of features, which Lime passes"
+            " to its functions by name, and LimeBase if its attribute is given it"
+        )
+    return int(kwargs["num_interp_features"])

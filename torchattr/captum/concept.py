@@ -12,14 +12,27 @@ import torch
 from torch import Tensor
 
 from torchattr import concepts
+from torchattr.captum.elsewhere import refuse as _refuse
 from torchattr.concepts import Classifier as Classifier
 from torchattr.concepts import Concept as Concept
-from torchattr.concepts import activations, concept_scores, key_of, train_cav
+from torchattr.concepts import (
+    activations,
+    check_experimental_sets,
+    concept_scores,
+    key_of,
+    train_cav,
+)
 from torchattr.core.pytree import tensors_of
 from torchattr.core.select import find_layer
 from torchattr.core.types import Forward, Tensors
 from torchattr.errors import InputError
 from torchattr.methods import LayerChoice
+
+__path__: list[str] = []  # so that `refuse` knows an import
+
+
+def __getattr__(name: str) -> object:
+    return _refuse(name, __name__)
 
 
 class ConceptInterpreter:
@@ -234,8 +247,10 @@ class TCAV(ConceptInterpreter):
             processes: not used: classifiers are trained one after the other, with the same result.
 
         Raises:
+            InputTypeError: no lists of concepts.
             InputError: two concepts of the same number.
         """
+        check_experimental_sets(experimental_sets)
         self.concepts.update(*experimental_sets)
         numbers = [concept.id for concept in self.concepts]
         if len(set(numbers)) < len(numbers):

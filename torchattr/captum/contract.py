@@ -55,7 +55,10 @@ def _with_missing_target(attribute: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(attribute)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(self, *args, **kwargs)
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError:
+            return attribute(self, *args, **kwargs)  # Python names the wrong arguments.
         if bound.arguments.get("target") is None:
             bound.arguments["target"] = self.missing_target
         return attribute(*bound.args, **bound.kwargs)

@@ -9,10 +9,18 @@ import torch
 from torch import Tensor
 
 from torchattr import evaluate
+from torchattr.captum.elsewhere import refuse as _refuse
 from torchattr.captum.errors import raises_like_captum
 from torchattr.core.inputs import as_inputs, as_tensors
 from torchattr.core.targets import OnlyValue
 from torchattr.core.types import Baselines, Forward, Tensors
+from torchattr.methods import checked_count, checked_number
+
+__path__: list[str] = []  # so that `refuse` knows an import
+
+
+def __getattr__(name: str) -> object:
+    return _refuse(name, __name__)
 
 
 @raises_like_captum
@@ -34,6 +42,7 @@ def infidelity(
         ShapeError: attributions or perturbations that do not fit the inputs.
         TargetError: no target for several values.
     """
+    checked_count(n_perturb_samples, "n_perturb_samples")
     return evaluate.infidelity(
         forward_func,
         inputs,
@@ -83,6 +92,8 @@ def sensitivity_max(
     Raises:
         ShapeError: perturbed inputs or explanations without one row for each example.
     """
+    checked_count(n_perturb_samples, "n_perturb_samples")
+    perturb_radius = checked_number(perturb_radius, "perturb_radius", least=0)
     return evaluate.sensitivity_max(
         explanation_func,
         inputs,
@@ -99,5 +110,6 @@ def _copies(inputs: Tensors, examples: int | None) -> int | None:
     """Return the number of copies of the batch that make up this number of examples."""
     if examples is None:
         return None
+    checked_count(examples, "max_examples_per_batch", expected="an int or None")
     count = as_inputs(inputs, differentiable=False).batch_size
     return max(examples // max(count, 1), 1)

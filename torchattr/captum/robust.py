@@ -9,9 +9,16 @@ from torch import Tensor
 
 from torchattr import robust
 from torchattr.captum.base import drawn_seeds
+from torchattr.captum.elsewhere import refuse as _refuse
 from torchattr.core.targets import select_scores
 from torchattr.core.types import Forward, OutputKey, TensorsT
 from torchattr.robust import Attack, AttackFunction
+
+__path__: list[str] = []  # so that `refuse` knows an import
+
+
+def __getattr__(name: str) -> object:
+    return _refuse(name, __name__)
 
 
 class Perturbation(Attack):

@@ -14,7 +14,7 @@ import numpy as np
 
 from torchattr.core.arguments import check_choice
 from torchattr.core.rounding import unit
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import add_channels
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def visualize_image_attr_multiple(
     >>> len(axes)
     2
     """
-    for name, entries in (("signs", signs), ("titles", titles)):
+    for name, entries in (("methods", methods), ("signs", signs), ("titles", titles)):
+        if isinstance(entries, str):
+            raise InputTypeError(f"{name} must be a list, got {entries!r}; pass [{entries!r}]")
         if entries is not None and len(entries) != len(methods):
             raise InputError(f"{name} has {len(entries)} entries for {len(methods)} methods")
     figure = _new_figure(fig_size, use_pyplot)

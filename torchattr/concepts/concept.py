@@ -11,7 +11,7 @@ from torch import Tensor
 from torchattr.core.pytree import tensors_of
 from torchattr.core.stepping import step
 from torchattr.core.types import Forward
-from torchattr.errors import InputError
+from torchattr.errors import InputError, InputTypeError
 from torchattr.methods import LayerActivation
 
 
@@ -48,12 +48,28 @@ def key_of(concepts: Sequence[Concept]) -> str:
     return "-".join(str(concept.id) for concept in concepts)
 
 
+def check_experimental_sets(experimental_sets: Any) -> None:
+    """Check the form of sets of concepts.
+
+    Raises:
+        InputTypeError: no lists of concepts.
+    """
+    is_list = isinstance(experimental_sets, (list, tuple))
+    if not is_list or not all(isinstance(one, (list, tuple)) for one in experimental_sets):
+        raise InputTypeError(
+            "experimental_sets must be a list of lists of concepts, such as [[striped, random]],"
+            f" got {experimental_sets!r}"
+        )
+
+
 def checked_concepts(experimental_sets: Sequence[Sequence[Concept]]) -> list[Concept]:
     """Return every concept of several sets once.
 
     Raises:
+        InputTypeError: no lists of concepts.
         InputError: no set, a set of fewer than two concepts, or two concepts of the same number.
     """
+    check_experimental_sets(experimental_sets)
     if not experimental_sets or any(len(concepts) < 2 for concepts in experimental_sets):
         raise InputError(
             "experimental_sets must hold lists of at least two concepts each, such as a concept and"

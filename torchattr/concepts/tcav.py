@@ -12,9 +12,10 @@ from torchattr.concepts.cav import CAV, train_cav
 from torchattr.concepts.classifier import Classifier, LinearClassifier
 from torchattr.concepts.concept import Concept, activations, checked_concepts, key_of, rows
 from torchattr.core.inputs import Inputs
+from torchattr.core.select import as_selections
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.layers import TapPoint
 from torchattr.methods import Calls, GradientAttribution, LayerChoice, Pass, PassResult
 
@@ -60,6 +61,11 @@ class TCAV:
         output: OutputKey = None,
     ) -> None:
         self.model, self.output = model, output
+        if not all(isinstance(one, str) for one in as_selections(layers)):
+            raise InputTypeError(
+                "layers must be the name of a layer or a list of names, which the results have as"
+                f" keys, got {layers!r}"
+            )
         self.layers = [layers] if isinstance(layers, str) else list(layers)
         if not self.layers:
             raise InputError("layers is empty; pass the name of at least one layer")

@@ -17,7 +17,7 @@ _OTHER_NAMES = {"targets": "target", "input": "inputs"}
 
 
 def check_arguments(cls: type, *functions: str) -> None:
-    """Let functions that a class defines refuse what they could not use.
+    """Let functions that a class defines take NumPy's numbers, and refuse what they could not use.
 
     That are values of arguments annotated as `bool` that are none, such as the text `"no"`, which
     would count as true, and names that only other functions have for an argument.
@@ -52,6 +52,21 @@ def check_choice(
         raise error(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
+def plain_numbers(value: Any) -> Any:
+    """Return NumPy's numbers as Python's, also those in a tuple or list; all else as it is.
+
+    >>> plain_numbers(np.int64(3)), plain_numbers((np.float32(0.5), "blur")), plain_numbers(None)
+    (3, (0.5, 'blur'), None)
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (tuple, list):
+        entries = [plain_numbers(entry) for entry in value]
+        changed = any(entry is not own for entry, own in zip(entries, value, strict=True))
+        return type(value)(entries) if changed else value
+    return value
+
+
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     parameters = inspect.signature(function).parameters
     flags = {name for name, one in parameters.items() if one.annotation in (bool, "bool")}
@@ -65,9 +80,16 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in flags & kwargs.keys():
             _check_flag(name, kwargs[name])
         _check_names(kwargs, parameters)
+        args = tuple(map(_plain, args, parameters)) + args[len(parameters) :]
+        kwargs = {name: _plain(value, name) for name, value in kwargs.items()}
         return function(*args, **kwargs)
 
     return checked
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Return the value of an argument with plain numbers; the model gets its own as they are."""
+    return value if name == "additional_forward_args" else plain_numbers(value)
 
 
 def _check_flag(name: str, value: Any) -> None:

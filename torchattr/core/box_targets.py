@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.detections import NO_LABEL, holds_detections, overlaps
 from torchattr.core.output_target import Entries, OutputTarget, as_classes
 from torchattr.errors import InputError, InputTypeError, TargetError
@@ -62,6 +64,8 @@ class BoxTarget(OutputTarget):
     _shared: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(plain_numbers(self.iou), (int, float)):
+            raise InputTypeError(f"iou must be a number, got {self.iou!r}")
         if not 0 <= self.iou < 1:
             raise InputError(f"iou must be at least 0 and less than 1, got {self.iou}")
         shared = not _is_by_example(self.boxes)
@@ -139,13 +143,15 @@ Boxes = BoxTarget
 
 def _is_by_example(boxes: Any) -> bool:
     """Whether boxes are given for each example."""
-    if isinstance(boxes, (list, tuple)) and boxes:
-        return torch.as_tensor(boxes[0]).dim() == 2
+    if isinstance(boxes, (list, tuple)) and boxes and not isinstance(boxes[0], str):
+        return np.ndim(boxes[0]) == 2
     return getattr(boxes, "ndim", 0) == 3
 
 
 def _by_example(labels: Any, boxes: Sequence[Any]) -> list[tuple[Any, Any]]:
-    same = isinstance(labels, int)
+    if isinstance(labels, (Tensor, np.ndarray)) and not labels.ndim:
+        labels = labels.item()
+    same = not isinstance(labels, (Sequence, Tensor, np.ndarray)) or isinstance(labels, str)
     if not same and len(labels) != len(boxes):
         raise TargetError(
             f"labels is given for {len(labels)} examples, but boxes for {len(boxes)}; pass the"

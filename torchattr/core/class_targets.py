@@ -228,7 +228,13 @@ class Loss(OutputTarget):
             )
 
     def entries(self, output: Tensor, count: int) -> Entries:
-        labels = torch.as_tensor(self.labels, device=output.device)
+        try:
+            labels = torch.as_tensor(self.labels, device=output.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputTypeError(
+                "labels must be a number, or a tensor, array or list with one for each example, got"
+                f" {self.labels!r}"
+            ) from error
         if labels.dim() == 0:
             return (labels.expand(count),)
         if len(labels) != count:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.device_faults import lost_device_named, refuse_lost
 from torchattr.core.types import Tensors
 from torchattr.errors import InputError, InputTypeError, ShapeError
@@ -87,12 +88,12 @@ def as_tensors(value: Any, name: str) -> tuple[Tensor, ...]:
         if not isinstance(item, Tensor):
             raise InputTypeError(
                 f"{name} must be a tensor or a tuple of tensors, got {type(item).__name__}"
-                f"{_made_into_tensors(type(item))}"
+                f"{made_into_tensors(type(item))}"
             )
     return values
 
 
-def _made_into_tensors(kind: type) -> str:
+def made_into_tensors(kind: type) -> str:
     """Return how what was passed becomes a tensor, where that is known."""
     package = kind.__module__.partition(".")[0]
     if package == "numpy":
@@ -159,11 +160,15 @@ def as_value(value: Tensor | int | float, tensor: Tensor) -> Tensor:
 
 
 def _checked_baseline(value: Any, tensor: Tensor, name: str) -> Tensor | int | float:
+    value = plain_numbers(value)
     fits = tensor.dtype == torch.bool or not isinstance(value, bool)
     if isinstance(value, (int, float)) and fits:
         return value
     if not isinstance(value, Tensor):
-        raise InputTypeError(f"{name} must be a number or a tensor, got {type(value).__name__}")
+        raise InputTypeError(
+            f"{name} must be a number or a tensor, got {type(value).__name__}"
+            f"{made_into_tensors(type(value))}"
+        )
     if not _broadcasts(value.shape, tensor.shape):
         raise ShapeError(
             f"{name} has shape {tuple(value.shape)}, which does not broadcast to the input's"

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from torchattr.core.arguments import check_choice
+from torchattr.core.arguments import check_choice, plain_numbers
 from torchattr.core.detections import as_detections, stacked
 from torchattr.core.types import Activation, OutputKey
 from torchattr.errors import FUNCTION, Hint, OutputError, WayOut
@@ -116,7 +116,7 @@ def _entries(output: Any) -> dict[Any, Any]:
 
 
 def _entry(output: Any, key: str | int) -> Any:
-    entries = _entries(output)
+    entries, key = _entries(output), plain_numbers(key)
     if isinstance(key, int) and key not in entries and -len(entries) <= key < len(entries):
         return list(entries.values())[key]
     if key not in entries:

@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.types import Layer, Layers, Selection
 from torchattr.errors import InputTypeError, LayerError
 
@@ -109,15 +110,22 @@ def as_selections(layers: Layers) -> list[Selection]:
     Raises:
         InputTypeError: something that cannot select a layer.
     """
+    layers = plain_numbers(layers)
     selections: list[Any] = list(layers) if isinstance(layers, (list, tuple)) else [layers]
     for selection in selections:
         is_class = isinstance(selection, type) and issubclass(selection, nn.Module)
         if not is_class and (not isinstance(selection, _SELECTIONS) or isinstance(selection, bool)):
             raise InputTypeError(
                 f"a layer must be a name, a pattern, a module, a class of modules, an index or a"
-                f" slice, got {selection!r}"
+                f" slice, got {_described(selection)}"
             )
     return selections
+
+
+def _described(selection: Any) -> str:
+    if isinstance(selection, Tensor):
+        return f"{type(selection).__name__} of shape {tuple(selection.shape)}; name its module"
+    return repr(selection)
 
 
 _SHOWN = 8

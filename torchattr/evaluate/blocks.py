@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.errors import InputError, InputTypeError, PackageError, ShapeError
 from torchattr.methods import checked_count
 
@@ -30,6 +31,7 @@ def blocks(pictures: Tensor, size: int | tuple[int, int] = 16) -> Tensor:
     >>> blocks(torch.zeros(1, 3, 2, 3), 2)[0, 0].tolist()
     [[0, 0, 1], [0, 0, 1]]
     """
+    size = plain_numbers(size)
     sides = size if isinstance(size, tuple) else (size, size)
     if not all(isinstance(side, int) and side >= 1 for side in sides) or len(sides) != 2:
         raise InputError(f"size must be a number of pixels of at least 1, or two, got {size!r}")

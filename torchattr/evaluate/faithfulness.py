@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.types import Forward, Tensors
 from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate.deletions import DeletionOptions, Deletions
@@ -247,6 +248,7 @@ def _counts(size: Size, members: Tensor) -> Tensor:
         InputTypeError: a size that is not a number.
         InputError: one out of range.
     """
+    size = plain_numbers(size)
     if isinstance(size, bool) or not isinstance(size, (int, float)):
         raise InputTypeError(f"a size must be an int or a float, got {type(size).__name__}")
     features = members.sum(1, keepdim=True)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.targets import plain
 from torchattr.core.types import Layers, OutputKey
 from torchattr.errors import TargetError
 from torchattr.evaluate.map_similarity import ReferenceMaps, Similarity
@@ -98,7 +99,7 @@ def classes_of(question: Question) -> Tensor:
     Raises:
         TargetError: the target is none.
     """
-    target, count = question.target, len(question.inputs)
+    target, count = plain(question.target), len(question.inputs)
     if isinstance(target, (list, tuple)) and all(isinstance(one, int) for one in target):
         target = torch.tensor(target)
     found = torch.as_tensor(target) if isinstance(target, (int, Tensor)) else None

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.inputs import Inputs
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.evaluate.ranks import has_order
@@ -141,6 +142,7 @@ def as_fractions(steps: Any, features: int) -> Tensor:
     >>> as_fractions(4, 100).tolist(), as_fractions(0.4, 100).tolist()
     ([0.0, 0.25, 0.5, 0.75, 1.0], [0.0, 0.4, 0.8, 1.0])
     """
+    steps = plain_numbers(steps)
     if isinstance(steps, bool) or not isinstance(steps, (int, float)):
         raise InputTypeError(f"steps must be an int, or a fraction, got {type(steps).__name__}")
     if not (steps >= 1 if isinstance(steps, int) else 0 < steps < 1):

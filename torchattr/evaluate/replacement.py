@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.inputs import Inputs, all_finite, as_baselines, as_inputs
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.methods import Baseline, SeededStreams, checked_seed
@@ -28,6 +29,7 @@ def as_replaced(baselines: Any, inputs: Inputs) -> tuple[Baseline, ...]:
         InputTypeError: integer inputs cannot be blurred, averaged or replaced by noise.
         ShapeError: the inputs to blur are not images, or too small.
     """
+    baselines = plain_numbers(baselines)
     if isinstance(baselines, (str, int, float)):
         baselines = (baselines,) * len(inputs.tensors)
     if isinstance(baselines, (tuple, list)) and len(baselines) == len(inputs.tensors):

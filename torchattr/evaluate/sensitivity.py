@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.types import Layers, Tensors
 from torchattr.errors import InputError
 from torchattr.evaluate.changes import MEASURES, ComparisonOptions, measured, observed_model
@@ -293,6 +294,7 @@ def _checked_least(eps_min: Any) -> float:
 
 
 def _order(norm_ord: Any, name: str) -> float:
+    norm_ord = plain_numbers(norm_ord)
     if norm_ord == "fro":
         return 2.0
     if isinstance(norm_ord, (int, float)) and not isinstance(norm_ord, bool):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.inputs import as_tensors
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.evaluate.statistics import Statistic, StatValue
 
 Summary = dict[str, StatValue | None]
@@ -64,6 +64,10 @@ class Summarizer:
     """
 
     def __init__(self, stats: Sequence[Statistic]) -> None:
+        if not isinstance(stats, Sequence) or not all(isinstance(s, Statistic) for s in stats):
+            raise InputTypeError(
+                f"stats must be a list of statistics, such as [Mean(), Max()], got {stats!r}"
+            )
         self._fresh = deepcopy(list(stats))
         self._is_tuple: bool | None = None
         self._parts: list[SummarizerSingleTensor] = []
@@ -74,6 +78,8 @@ class Summarizer:
         Raises:
             InputError: a tuple after single tensors, or the reverse, or of another length.
         """
+        if isinstance(x, list):
+            raise InputTypeError("x must be a tensor, a number or a tuple of them, got a list")
         is_tuple = isinstance(x, tuple)
         values = x if isinstance(x, tuple) else (x,)
         if self._is_tuple is None:

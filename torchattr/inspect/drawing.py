@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.errors import InputError, LayerError, ShapeError
 from torchattr.show import (
     BAR,
@@ -245,6 +246,7 @@ def chosen_indices(chosen: Sequence[int] | int | None, count: int, name: str) ->
     """
     if chosen is None:
         return list(range(count))
+    chosen = plain_numbers(chosen)
     positions = [chosen] if isinstance(chosen, int) else list(chosen)
     if not positions:
         raise InputError(f"{name} is empty; leave it out for all {count}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.pytree import filled
 from torchattr.errors import LayerError, ShapeError
 from torchattr.layers import Captured, Layout, reading
@@ -121,6 +122,7 @@ def check_position(position: Sequence[int], shape: Sequence[int]) -> tuple[int, 
     Raises:
         ShapeError: it has another number of dimensions, or lies outside.
     """
+    position = plain_numbers(position)
     inside = len(position) == len(shape) and all(
         isinstance(p, int) and -size <= p < size for p, size in zip(position, shape, strict=True)
     )

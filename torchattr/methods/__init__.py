@@ -19,6 +19,7 @@ from torchattr.methods._gradient.target_reader import select_neuron as select_ne
 from torchattr.methods._perturbation.batch_repeat import repeat_arguments as repeat_arguments
 from torchattr.methods._perturbation.batch_repeat import repeat_rows as repeat_rows
 from torchattr.methods._perturbation.checked import checked_count as checked_count
+from torchattr.methods._perturbation.checked import checked_number as checked_number
 from torchattr.methods._perturbation.checked import checked_seed as checked_seed
 from torchattr.methods._perturbation.coalition_draws import CoalitionDraws as CoalitionDraws
 from torchattr.methods._perturbation.coalition_draws import SeededDraws as SeededDraws

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
 from torchattr.core.pytree import tree_leaves
@@ -275,6 +276,7 @@ def _memory(model: nn.Module, prepared: PreparedForward) -> tuple[int, int]:
 
 def _limit(graphs: bool | int, device: torch.device) -> int:
     """Return for how many input shapes graphs are recorded; 0 for none."""
+    graphs = plain_numbers(graphs)
     if not isinstance(graphs, int) or graphs < 0:
         raise InputError(
             f"graphs must be True, False or a number of input shapes to keep, got {graphs!r}"

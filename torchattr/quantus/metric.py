@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.outputs import activated_by
 from torchattr.core.types import Activation
 from torchattr.core.warn import unheard
@@ -248,6 +249,7 @@ def baseline(name: Any, x: Tensor) -> Any:
     Raises:
         InputError: an unknown name.
     """
+    name = plain_numbers(name)
     if isinstance(name, (int, float)) and not isinstance(name, bool):
         return float(name)
     flat = x.detach().flatten(1)

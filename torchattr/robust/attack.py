@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_arguments
 from torchattr.core.inputs import Inputs, as_tensors
 from torchattr.core.targets import plain, select_scores
 from torchattr.errors import InputTypeError, ShapeError, TargetError
@@ -19,6 +20,10 @@ Loss = Callable[[Tensor, Any], Tensor]
 
 class Attack(ABC):
     """Changes inputs to change what a model says of them; calling it calls :meth:`perturb`."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_arguments(cls, "__init__", "perturb")
 
     @abstractmethod
     def perturb(self, *args: Any, **kwargs: Any) -> Any:

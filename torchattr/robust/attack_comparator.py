@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchattr.core.types import Forward
 from torchattr.core.warn import warn
-from torchattr.errors import InputError, TorchattrWarning
+from torchattr.errors import InputError, InputTypeError, TorchattrWarning
 from torchattr.evaluate import Max, Mean, Min, Statistic, Summarizer
 from torchattr.methods import checked_count
 from torchattr.robust.attack import AttackFunction
@@ -57,6 +57,10 @@ class AttackComparator:
         metric: Callable[..., Any],
         preproc_fn: Callable[[Any], Any] | None = None,
     ) -> None:
+        if not callable(metric):
+            raise InputTypeError(
+                f"metric must be a function of the model's output, got {type(metric).__name__}"
+            )
         self.model, self.metric, self.preproc_fn = model, metric, preproc_fn
         self.attacks: dict[str, AttackEntry] = {}
         self._totals: dict[str, _Total] = {}

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_inputs
 from torchattr.core.types import Forward, OutputKey, TensorsT
-from torchattr.errors import InputError
-from torchattr.methods import Saliency
+from torchattr.errors import InputError, InputTypeError
+from torchattr.methods import Saliency, checked_number
 from torchattr.robust.attack import (
     Attack,
     Loss,
@@ -56,6 +56,13 @@ class FGSM(Attack):
         *,
         output: OutputKey = None,
     ) -> None:
+        lower_bound = checked_number(lower_bound, "lower_bound", finite=False)
+        upper_bound = checked_number(upper_bound, "upper_bound", finite=False)
+        if loss_func is not None and not callable(loss_func):
+            raise InputTypeError(
+                "loss_func must be a function of the scores and the labels, or None, got"
+                f" {type(loss_func).__name__} {loss_func!r}"
+            )
         if lower_bound > upper_bound:
             raise InputError(f"lower_bound {lower_bound} is above upper_bound {upper_bound}")
         self._gradient = Saliency(model, output=output)
@@ -86,6 +93,7 @@ class FGSM(Attack):
             TargetError: labels that do not fit the output.
             ShapeError: a mask that does not fit its input.
         """
+        epsilon = checked_number(epsilon, "epsilon")
         given = as_inputs(inputs)
         steps = self.directions(given, target, additional_forward_args, mask)
         size = -epsilon if targeted else epsilon

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from torchattr.core.arguments import check_choice
 from torchattr.core.types import Forward
-from torchattr.errors import InputError, OutputError
-from torchattr.methods import checked_count
+from torchattr.errors import InputError, OutputError, TargetError
+from torchattr.methods import checked_count, checked_number
 from torchattr.robust.attack import AttackFunction
 from torchattr.robust.variants import Variants, prepared
 
@@ -68,12 +68,14 @@ class MinParamPerturbation:
         apply_before_preproc: bool = False,
         correct_fn: Callable[..., Any] | None = None,
     ) -> None:
+        arg_min, arg_max = checked_number(arg_min, "arg_min"), checked_number(arg_max, "arg_max")
+        arg_step = checked_number(arg_step, "arg_step")
         if arg_step <= 0 or not arg_max > arg_min + arg_step:
             raise InputError(
                 f"arg_min={arg_min}, arg_max={arg_max} and arg_step={arg_step} leave fewer than"
                 " two candidates; arg_max must be above arg_min + arg_step, and arg_step above 0"
             )
-        check_choice("mode", mode.lower(), _MODES)
+        check_choice("mode", mode.lower() if isinstance(mode, str) else mode, _MODES)
         self.model, self.attack = model, attack
         self.arg_name, self.mode = arg_name, mode.lower()
         self.arg_min, self.arg_max, self.arg_step = arg_min, arg_max, arg_step
@@ -109,6 +111,11 @@ class MinParamPerturbation:
         arguments = dict(correct_fn_kwargs or {})
         if target is not None:
             arguments["target"] = target
+        elif self.correct_fn is largest_at_target and "target" not in arguments:
+            raise TargetError(
+                "target is missing: the default correct_fn compares the largest score with it;"
+                " pass the right classes, or a correct_fn that needs none"
+            )
         before = inputs if self.apply_before_preproc else prepared(inputs, self.preproc_fn)
         variants = Variants(self.model, additional_forward_args)
 

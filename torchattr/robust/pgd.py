@@ -14,7 +14,7 @@ from torchattr.core.stepping import step
 from torchattr.core.types import Forward, OutputKey, TensorsT
 from torchattr.errors import InputError
 from torchattr.evaluate import SampleNoise
-from torchattr.methods import checked_count
+from torchattr.methods import checked_count, checked_number
 from torchattr.robust.attack import Attack, Loss, as_masks, where_masked
 from torchattr.robust.fgsm import FGSM
 
@@ -90,8 +90,8 @@ class PGD(Attack):
             TargetError: labels that do not fit the output.
         """
         project = _projection(norm)
-        if not 0 <= radius < float("inf"):
-            raise InputError(f"radius must be finite and not negative, got {radius}")
+        radius = checked_number(radius, "radius", least=0)
+        step_size = checked_number(step_size, "step_size")
         checked_count(step_num, "step_num", 0)
         given = as_inputs(inputs)
         start = [x.detach().clone() for x in given.tensors]

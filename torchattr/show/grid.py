@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_array, as_floats, as_picture
 from torchattr.show.look import LIGHT, RGB, Look
@@ -72,6 +73,7 @@ def grid(
     pictures = _pictures(images, layout)
     if captions is not None and len(captions) != len(pictures):
         raise ShapeError(f"captions has {len(captions)} entries for {len(pictures)} images")
+    padding, fill = plain_numbers((padding, fill))
     if not isinstance(padding, int) or padding < 0:
         raise InputError(f"padding must be a whole number of pixels from 0, got {padding!r}")
     shape = rows_and_columns(len(pictures), rows, columns)

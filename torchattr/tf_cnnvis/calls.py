@@ -11,6 +11,7 @@ import numpy as np
 
 from torchattr.core.inputs import as_tensors
 from torchattr.core.select import find_layer
+from torchattr.core.targets import plain
 from torchattr.core.types import Forward, Layer, Layers
 from torchattr.errors import InputError, TargetError
 from torchattr.inspect import BackProjector, Rule, feature_maps, maximise, spatial_calls
@@ -210,6 +211,7 @@ def deepdream_visualization(
     >>> sorted(found.arrays), found.arrays["3"].shape
     (['0', '3'], (3, 16, 16))
     """
+    classes = plain(classes)
     units = [classes] if isinstance(classes, int) else list(classes)
     if not units or not all(type(unit) is int for unit in units):
         raise TargetError(f"classes must be at least one integer, got {classes!r}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from torchattr.core.arguments import check_choice
+from torchattr.core.arguments import check_choice, plain_numbers
 from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
@@ -275,6 +275,7 @@ def _copies(model: Forward, tensor: Tensor, chunk: int | None) -> int:
     if chunk is None:
         alone = tensor.device.type == "cpu" or has_fixed_batch(model)
         return 1 if alone else ACCELERATOR_CHUNK
+    chunk = plain_numbers(chunk)
     if not isinstance(chunk, int) or chunk < 1:
         raise InputError(f"chunk must be a whole number of maps from 1, got {chunk!r}")
     return chunk

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.errors import InputError, InputTypeError
 from torchattr.inspect.map_layout import check_position
 
@@ -96,6 +97,7 @@ def _unravelled(flat_indices: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _channels(channels: Any, strengths: Tensor) -> Tensor:
     batch, count = strengths.shape
+    channels = plain_numbers(channels)
     if isinstance(channels, str):
         return strengths.topk(_number(channels, count), dim=1).indices
     if channels is None:

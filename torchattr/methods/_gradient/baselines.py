@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs, as_baselines, as_value
+from torchattr.core.inputs import Inputs, as_baselines, as_value, made_into_tensors
 from torchattr.core.types import Baselines
 from torchattr.errors import InputError, InputTypeError, ShapeError
 
@@ -102,7 +102,7 @@ def _rows(value: Any, tensor: Tensor, name: str) -> Tensor:
     if not isinstance(value, Tensor):
         raise InputTypeError(
             f"{name} must be a number, a tensor of rows or a function that returns such, got"
-            f" {type(value).__name__}"
+            f" {type(value).__name__}{made_into_tensors(type(value))}"
         )
     if not value.is_floating_point():
         raise InputTypeError(

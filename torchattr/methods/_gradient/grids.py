@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
-from torchattr.errors import Hint, InputError, LayerError, ShapeError, WayOut
+from torchattr.errors import Hint, InputError, InputTypeError, LayerError, ShapeError, WayOut
 from torchattr.layers import Layout, channels_first, channels_last, reading
 
 Named = Literal["channels_first", "channels_last", "tokens"]
@@ -126,9 +126,14 @@ def enlarge(maps: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor
     """Resize maps `(N, C, ...)` to spatial extents, as `F.interpolate` does.
 
     Raises:
+        InputTypeError: maps that are no tensor, or a size that is no tuple of ints.
         ShapeError: the number of spatial dimensions differs, or is not 1 to 3.
         InputError: a mode that does not exist, or does not support this number of dimensions.
     """
+    if not isinstance(maps, Tensor):
+        raise InputTypeError(f"a map must be a tensor (N, C, ...), got {type(maps).__name__}")
+    if not isinstance(size, (tuple, list)) or any(isinstance(one, (float, str)) for one in size):
+        raise InputTypeError(f"a spatial size must be a tuple of ints, got {size!r}")
     if not fits(maps, size):
         raise ShapeError(
             f"a map of shape {tuple(maps.shape)} cannot be enlarged to {tuple(size)}: its number"

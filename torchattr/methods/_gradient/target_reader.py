@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.select import find_layer
 from torchattr.core.targets import Neuron, select_scores
 from torchattr.core.types import Forward, Index
-from torchattr.errors import LayerError, TargetError
+from torchattr.errors import InputTypeError, LayerError, TargetError
 from torchattr.layers import Captured, TapPoint
 from torchattr.methods._gradient.forward_result import ForwardResult
 
@@ -76,6 +77,7 @@ def select_neuron(captured: Captured, selector: Index | Callable[[Any], Tensor])
     Raises:
         TargetError: the selector does not fit the layer's shape, or the layer returns several
             tensors and the selector is not a callable.
+        InputTypeError: the selector is neither an index nor a callable.
     """
     if callable(selector):
         scores = selector(captured.restore(captured.values))
@@ -88,6 +90,12 @@ def select_neuron(captured: Captured, selector: Index | Callable[[Any], Tensor])
         )
     values = captured.values[0]
     index = selector if isinstance(selector, tuple) else (selector,)
+    for one in index:
+        if isinstance(plain_numbers(one), (bool, float, str, type(None))):
+            raise InputTypeError(
+                "a neuron selector must be an int, a tuple of ints and slices, or a callable from"
+                f" the layer's values to one value per example, got {selector!r}"
+            )
     if len(index) >= values.dim():
         raise _wrong_depth(selector, values)
     whole = (slice(None), *index)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
+from math import isinf, isnan
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.inputs import Inputs
 from torchattr.errors import InputError, InputTypeError, ShapeError
 
 
 def checked_count(value: Any, name: str, least: int = 1, expected: str = "an int") -> int:
-    """Return a number of things.
+    """Return a number of things; NumPy's integers count.
 
     Raises:
         InputTypeError: not an int.
@@ -20,9 +25,30 @@ def checked_count(value: Any, name: str, least: int = 1, expected: str = "an int
     >>> checked_count(3, "n_samples")
     3
     """
+    value = plain_numbers(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputTypeError(f"{name} must be {expected}, got {_described(value)}")
     if value < least:
+        raise InputError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
+def checked_number(value: Any, name: str, least: float | None = None, finite: bool = True) -> float:
+    """Return a number, an int as such; NumPy's count.
+
+    Raises:
+        InputTypeError: no number.
+        InputError: NaN, infinite where that is no choice, or less than `least`.
+
+    >>> checked_number(2, "radius", least=0), checked_number(0.5, "epsilon")
+    (2, 0.5)
+    """
+    value = plain_numbers(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise InputTypeError(f"{name} must be a number, got {_described(value)}")
+    if isnan(value) or (finite and isinf(value)):
+        raise InputError(f"{name} must be {'finite' if finite else 'a number'}, got {value}")
+    if least is not None and value < least:
         raise InputError(f"{name} must be at least {least}, got {value}")
     return value
 
@@ -48,6 +74,8 @@ def checked_seeds(seed: Any, inputs: Inputs) -> list[int]:
         InputError: a seed out of range.
     """
     expected = "an int, or one for each example"
+    if isinstance(seed, (np.ndarray, Tensor)) and seed.ndim == 1:
+        seed = seed.tolist()
     if not isinstance(seed, Sequence) or isinstance(seed, str):
         return [checked_seed(seed, expected)]
     if len(seed) != inputs.batch_size:
@@ -65,6 +93,7 @@ def checked_stdevs(stdevs: Any, inputs: Inputs) -> list[float]:
         InputTypeError: no numbers.
         InputError: negative or infinite ones.
     """
+    stdevs = plain_numbers(stdevs)
     spreads = list(stdevs) if isinstance(stdevs, (tuple, list)) else [stdevs] * len(inputs.tensors)
     if len(spreads) != len(inputs.tensors):
         raise ShapeError(

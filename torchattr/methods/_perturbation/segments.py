@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torchattr.core.inputs import Inputs
+from torchattr.core.inputs import Inputs, made_into_tensors
 from torchattr.errors import InputTypeError, ShapeError
 from torchattr.kernels import Boxes
 from torchattr.methods._perturbation.features import Features, as_boxes
@@ -162,7 +162,10 @@ def _numbered(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def _checked(mask: Any, tensor: Tensor, name: str) -> Tensor:
     if not isinstance(mask, Tensor):
-        raise InputTypeError(f"{name} must be a tensor of integers, got {type(mask).__name__}")
+        raise InputTypeError(
+            f"{name} must be a tensor of integers, got {type(mask).__name__}"
+            f"{made_into_tensors(type(mask))}"
+        )
     if mask.is_floating_point() or mask.is_complex():
         raise InputTypeError(
             f"{name} must hold integers, got {mask.dtype}; convert it with {name}.long()"

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.core.arguments import check_choice
+from torchattr.core.arguments import check_choice, plain_numbers
 from torchattr.core.inputs import as_tensors
 from torchattr.errors import InputError, InputTypeError
 
@@ -34,6 +34,7 @@ class ExponentialKernel:
 
     def __init__(self, distance_mode: DistanceMode = "cosine", kernel_width: float = 1.0) -> None:
         check_choice("distance_mode", distance_mode, get_args(DistanceMode))
+        kernel_width = plain_numbers(kernel_width)
         if not isinstance(kernel_width, (int, float)) or isinstance(kernel_width, bool):
             raise InputTypeError(f"kernel_width must be a number, got {kernel_width!r}")
         if not 0 < kernel_width < float("inf"):

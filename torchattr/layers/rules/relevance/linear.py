@@ -31,6 +31,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.errors import RuleError
 from torchattr.layers.composite import WEIGHTED
 from torchattr.layers.ledger import Reason
@@ -52,6 +53,7 @@ def checked_parameter(value: Any, name: str) -> float:
     Raises:
         RuleError: it is no number, negative, or too large for single precision.
     """
+    value = plain_numbers(value)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise RuleError(f"{name} must be a number, got {type(value).__name__} {value!r}")
     largest = torch.finfo(torch.float32).max

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import plain_numbers
 from torchattr.core.warn import warn
 from torchattr.errors import RuleError, TorchattrWarning
 from torchattr.layers.composite import WEIGHTED
@@ -144,6 +145,7 @@ def _extent(low: Tensor, high: Tensor) -> str:
 
 
 def _checked_bound(value: Any, name: str) -> Tensor:
+    value = plain_numbers(value)
     if not isinstance(value, (int, float, Tensor)):
         raise RuleError(
             f"{name} must be a number or a tensor that broadcasts to the input, such as"
