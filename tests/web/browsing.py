@@ -141,6 +141,14 @@ class Browser:
 
         self._unchanged(use)
 
+    def method(self, name: str) -> None:
+        """Choose a method, from the list of all where it is not shown at once."""
+        chip = f"#explain .shown [data-method={name}]"
+        if not self.all(chip):
+            self.click("#explain .more-methods")
+            chip = f"#all-methods [data-method={name}]"
+        self.click(chip)
+
     def choose(self, selector: str, value: str) -> None:
         """Choose an option, or move a slider."""
         script = (

@@ -46,7 +46,7 @@ def main() -> None:
         with browser(Path(folder) / "narrow", (500, 1000)) as page:
             page.resize(*PHONE)
             page.open(address)
-            page.click("[data-method=deconvolution]")
+            page.method("deconvolution")
             page.settle()
             to_the_top(page)
             keep(page, "narrow")
@@ -60,7 +60,7 @@ def explain(page: Browser) -> None:
     page.settle()
     page.click("#explain .row .quiet")
     for method in ("integrated_gradients", "saliency", "guided_backprop", "grad_cam"):
-        page.click(f"[data-method={method}]")
+        page.method(method)
         page.settle()
     to_the_top(page)
 
@@ -77,7 +77,7 @@ def compare(page: Browser) -> None:
 def ledger(page: Browser) -> None:
     """One relevance map, with where its score went."""
     page.click("#explain .row .quiet")
-    page.click("[data-method=lrp]")
+    page.method("lrp")
     page.settle()
     page.wait("#explain .ledger")
     to_the_top(page)
