@@ -16,7 +16,7 @@ from torchattr.web.state.sessions import Session
 from torchattr.web.state.stored import StoredPicture
 from torchattr.web.viewer import Viewer
 from torchattr.web.views.catalog import methods, panels
-from torchattr.web.views.families import FAMILIES, FURTHER
+from torchattr.web.views.families import by_family
 
 Rule = Literal["deconvolution", "guided", "gradient"]
 router = APIRouter(prefix="/api")
@@ -85,7 +85,7 @@ def model(viewer: ViewerDep, session: SessionDep) -> dict[str, Any]:
         "name": loaded.name,
         "device": str(device_of(loaded)),
         "models": list(viewer.models),
-        "families": [*FAMILIES, FURTHER],
+        "families": by_family(entry.name for entry in methods()),
         "methods": [entry.as_json() for entry in methods()],
         "panels": [entry.as_json() for entry in panels()],
         "colours": color_tables(),

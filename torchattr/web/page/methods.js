@@ -4,12 +4,15 @@ import { arrows, el, fill, unmarked } from "./dom.js";
 import { emptyState } from "./parts.js";
 
 export class MethodChoice {
-  /** `chosen` is called with the method that was chosen by the user. */
+  /**
+   * families: the names of the methods of each.
+   * chosen: called with the method that the user chooses.
+   */
   constructor(methods, families, chosen) {
     Object.assign(this, { methods, chosen, offered: new Map() });
     this.row = el("div", { className: "chips", role: "group", "aria-label": "Methods" });
     this.search = el("input", { type: "search", placeholder: "Find a method", "aria-label": "Find a method", oninput: () => this.find() });
-    this.families = families.map((name) => this.family(name)).filter(Boolean);
+    this.families = Object.entries(families).map(([family, names]) => this.family(family, names));
     this.none = emptyState("");
     this.all = el("div", { id: "all-methods", className: "families", role: "group", "aria-label": "All methods", hidden: true },
       this.search, this.families.map(({ element }) => element), this.none);
@@ -46,21 +49,20 @@ export class MethodChoice {
   /** Leave the methods that the search names: by title, name or family. */
   find() {
     const wanted = plain(this.search.value);
-    for (const { element, chips } of this.families) {
-      for (const { one, chip } of chips) chip.hidden = !plain(`${one.title} ${one.name} ${one.family}`).includes(wanted);
+    for (const { family, element, chips } of this.families) {
+      for (const { one, chip } of chips) chip.hidden = !plain(`${one.title} ${one.name} ${family}`).includes(wanted);
       element.hidden = chips.every(({ chip }) => chip.hidden);
     }
     this.none.hidden = this.families.some(({ element }) => !element.hidden);
     this.none.textContent = `No method matches “${this.search.value}”.`;
   }
 
-  family(name) {
-    const own = this.methods.filter((one) => one.family === name);
-    if (!own.length) return null;
-    const chips = own.map((one) => ({ one, chip: this.chip(one, () => this.take(one)) }));
-    const element = el("div", { className: "family", role: "group", "aria-label": name }, el("h3", {}, name),
+  family(family, names) {
+    const chips = names.map((name) => this.methods.find((one) => one.name === name))
+      .map((one) => ({ one, chip: this.chip(one, () => this.take(one)) }));
+    const element = el("div", { className: "family", role: "group", "aria-label": family }, el("h3", {}, family),
       el("div", { className: "chips" }, chips.map(({ chip }) => chip)));
-    return { element, chips };
+    return { family, element, chips };
   }
 
   /** Choose a method from the list of all, which makes room for the result. */

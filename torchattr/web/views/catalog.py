@@ -12,7 +12,7 @@ from torchattr.methods import registered_methods
 from torchattr.runs import Form, MethodForm, docstring_paragraphs, refuse_unknown
 from torchattr.show import title_of
 from torchattr.web.panels.panel import Panel, find_panel, registered_panels
-from torchattr.web.views.families import COMMON, family_of, is_shown_at_once
+from torchattr.web.views.families import COMMON, is_shown_at_once
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,6 @@ class MethodEntry:
         return {
             "name": self.name,
             "title": title_of(self.name),
-            "family": family_of(self.name),
             "common": is_shown_at_once(self.name),
             "about": docstring_paragraphs(self.form.method),
             "fields": [field.as_json() for field in self.form.fields],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torchattr.explanation import METHODS
 
@@ -72,6 +72,18 @@ def family_of(name: str) -> str:
     ('Relevance', 'Further methods')
     """
     return next((family for family, names in FAMILIES.items() if name in names), FURTHER)
+
+
+def by_family(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return methods by family, each in the order of its family.
+
+    >>> by_family(["mine", "rise", "lrp", "occlusion"])
+    {'Relevance': ['lrp'], 'Perturbation': ['occlusion', 'rise'], 'Further methods': ['mine']}
+    """
+    given = list(names)
+    listed = {family: [one for one in own if one in given] for family, own in FAMILIES.items()}
+    listed[FURTHER] = [name for name in given if family_of(name) == FURTHER]
+    return {family: own for family, own in listed.items() if own}
 
 
 def is_shown_at_once(name: str) -> bool:
