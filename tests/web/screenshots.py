@@ -1,6 +1,7 @@
 """Take the pictures of the viewer and of a report in `docs`.
 
-`python tests/web/screenshots.py` in the checkout renews all of them.
+`python tests/web/screenshots.py` in the checkout renews all of them. The viewer shows
+EfficientNet-Lite0 and the bundled photographs, as `torchattr view --model lite0` does.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from torchattr.cli import app
+from torchattr.models import load_model
 from torchattr.models.collage import examples
 from torchattr.web import create_app
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 MOST_BYTES = 300_000
+CAT = 285
+LAYER = "blocks.4"
 SIZE = (1240, 1260)
 PHONE = (390, 844)
 REPORT_SIZE = (1225, 2331)
@@ -28,7 +32,10 @@ REPORT_WIDTH = 980
 def main() -> None:
     if MISSING:
         raise SystemExit(MISSING)
-    with served(create_app()) as address, tempfile.TemporaryDirectory() as folder:
+    with (
+        served(create_app(load_model("lite0"))) as address,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         with browser(Path(folder) / "wide", SIZE) as page:
             page.open(address)
             explain(page)
@@ -56,7 +63,7 @@ def main() -> None:
 
 def explain(page: Browser) -> None:
     """Five methods for the cat, in the order in which the page shows the newest first."""
-    page.click(".class[data-index='1']")
+    page.click(f".class[data-index='{CAT}']")
     page.settle()
     page.click("#explain .row .quiet")
     for method in ("integrated_gradients", "saliency", "guided_backprop", "grad_cam"):
@@ -86,8 +93,8 @@ def ledger(page: Browser) -> None:
 def layers(page: Browser) -> None:
     page.click("#tab-layers")
     page.settle()
-    page.click("[data-layer='stage1']")
-    page.until(lambda: "32 maps" in page.text(".pager"), "no maps")
+    page.click(f"[data-layer='{LAYER}']")
+    page.until(lambda: "40 maps" in page.text(".pager"), "no maps")
     page.choose("#layers select[name=order]", "largest")
     page.settle()
     page.click(".mapthumb:nth-child(3)")
