@@ -15,15 +15,22 @@ pytestmark = [
 WIDTHS = (390, 768, 1024, 1240, 1440)
 
 CUT_CHOICES = """
-const ARROW = 20;
+const ARROW = 14;
 const context = document.createElement("canvas").getContext("2d");
-return [...document.querySelectorAll("select")].filter((one) => one.offsetParent).flatMap((one) => {
+const isCut = (one, text) => {
   const { font, paddingLeft, paddingRight } = getComputedStyle(one);
   context.font = font;
   const room = one.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight) - ARROW;
-  return [...one.options].map(({ text }) => text)
-    .filter((text) => context.measureText(text).width > room)
-    .map((text) => `${one.name}: ${text}`);
+  return context.measureText(text).width > room;
+};
+return [...document.querySelectorAll("select")].filter((one) => one.offsetParent).flatMap((one) => {
+  const chosen = one.value;
+  const cut = [...one.options].filter(({ value, text }) => {
+    one.value = value;  // A select may be as wide as what is chosen.
+    return isCut(one, text);
+  }).map(({ text }) => `${one.name}: ${text}`);
+  one.value = chosen;
+  return cut;
 });
 """
 
@@ -84,6 +91,16 @@ def test_choices_are_written_out(sized: Browser) -> None:
     sized.settle()
     assert sized.run(CUT_CHOICES) == []
     assert sized.run(CUT_TEXTS, ".layer .label, .layer .kind, .layer .shape") == []
+
+
+def test_a_choice_that_is_cut_is_found(page: Browser) -> None:
+    assert page.run(CUT_CHOICES) == []
+    page.run(
+        "document.head.append(Object.assign(document.createElement('style'), {textContent:"
+        " '.stylebar .field { flex: 0 0 110px; } .stylebar .field > select { width: 110px; }'}))"
+    )
+    assert "kind: Heatmap only" in page.run(CUT_CHOICES)
+    assert "kind: Default" not in page.run(CUT_CHOICES)
 
 
 def test_no_method_is_outside_the_page(sized: Browser) -> None:

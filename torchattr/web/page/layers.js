@@ -92,7 +92,7 @@ export function startLayers() {
       const entry = el("button", { type: "button", className: "layer", disabled: !one.has_maps, dataset: { layer: one.name },
         "aria-pressed": String(one.name === now.layer?.name), title: one.has_maps ? one.name : `${one.name} has no feature maps${one.why && `: ${one.why}`}`,
         onclick: () => { now.layer = one; now.call = one.calls; mark(); stale = false; load(); } },
-      el("span", { className: "label" }, one.name), el("span", { className: "kind" }, one.type),
+      el("span", { className: "label" }, broken(one.name)), el("span", { className: "kind" }, one.type),
       el("span", { className: "shape" }, one.shape ? one.shape.join(" × ") : "–"));
       entry.style.setProperty("--depth", one.depth);
       return entry;
@@ -352,6 +352,9 @@ export function startLayers() {
     mark.style.height = `${100 / h}%`;
   }
 }
+
+/** Return a name that is broken after its dots where it is too long for a line. */
+const broken = (name) => name.split(/(?<=\.)/).flatMap((piece, i) => (i ? [el("wbr"), piece] : [piece]));
 
 /** Return a value if it is one of the choices, else the first of them. */
 const among = (choices, value) => (choices.some(([one]) => one === value) ? value : choices[0][0]);
