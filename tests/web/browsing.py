@@ -128,10 +128,11 @@ class Browser:
         self.until(lambda: used.append(use()) or True, "the page is redrawn all the time")
         return used[0]
 
-    def settle(self) -> None:
+    def settle(self, seconds: float = 20) -> None:
         """Wait until no request is in progress."""
         busy = "return document.querySelectorAll('.waiting, [aria-busy=true]').length"
-        self.until(lambda: not self.run(busy), "something is still on its way")
+        never = "something is still on its way"
+        self._waiting(seconds).until(lambda _: not self.run(busy), never)
 
     def click(self, selector: str) -> None:
         def use() -> None:

@@ -24,7 +24,8 @@ IMAGES = Path(__file__).parents[2] / "docs" / "images"
 MOST_BYTES = 450_000
 PHOTOGRAPHER, TRIPOD = 4, 872
 CAT = 1
-LAYER = "blocks.3.depthwise.relu"
+PATIENCE = 120
+LAYER = "blocks.2"
 SIZE = (1240, 1260)
 PHONE = (390, 844)
 REPORT_SIZE = (1225, 2331)
@@ -51,7 +52,7 @@ def main() -> None:
 def wide(page: Browser, address: str) -> None:
     page.open(address)
     explain(page)
-    keep(page, "explain")
+    as_jpeg(page, "explain")
     compare(page)
     as_jpeg(page, "compare")
     page.click("dialog header button")
@@ -67,9 +68,9 @@ def narrow(page: Browser, address: str) -> None:
     page.open(address)
     photographer(page)
     page.click("#explain .row .quiet")
-    for method in ("grad_cam", "deconvolution"):
+    for method in ("grad_cam", "guided_backprop"):
         page.method(method)
-        page.settle()
+        page.settle(PATIENCE)
     to_the_top(page)
     keep(page, "narrow")
 
@@ -77,7 +78,7 @@ def narrow(page: Browser, address: str) -> None:
 def photographer(page: Browser) -> None:
     page.click(f".thumb:nth-child({PHOTOGRAPHER})")
     page.wait(f".class[data-index='{TRIPOD}']")
-    page.settle()
+    page.settle(PATIENCE)
 
 
 def explain(page: Browser) -> None:
@@ -86,7 +87,7 @@ def explain(page: Browser) -> None:
     page.click("#explain .row .quiet")
     for method in ("integrated_gradients", "guided_backprop", "grad_cam"):
         page.method(method)
-        page.settle()
+        page.settle(PATIENCE)
     to_the_top(page)
 
 
@@ -102,33 +103,33 @@ def compare(page: Browser) -> None:
 def ledger(page: Browser) -> None:
     """One relevance map, with where its score went."""
     page.click(f".class[data-index='{CAT}']")
-    page.settle()
+    page.settle(PATIENCE)
     page.click("#explain .row .quiet")
     page.method("lrp")
-    page.settle()
+    page.settle(PATIENCE)
     page.wait("#explain .ledger")
     to_the_top(page)
 
 
 def layers(page: Browser) -> None:
     page.click("#tab-layers")
-    page.settle()
+    page.settle(PATIENCE)
     page.click(f"[data-layer='{LAYER}']")
-    page.until(lambda: "144 maps" in page.text(".pager"), "no maps")
+    page.until(lambda: "24 maps" in page.text(".pager"), "no maps")
     page.choose("#layers select[name=order]", "largest")
-    page.settle()
+    page.settle(PATIENCE)
     page.click(".mapthumb:nth-child(3)")
     page.wait(".pair figure")
-    page.settle()
+    page.settle(PATIENCE)
     page.click(".detail .segments [data-value=guided]")
-    page.settle()
+    page.settle(PATIENCE)
     to_the_top(page)
 
 
 def panels(page: Browser) -> None:
     page.click("#tab-panels")
     page.click("[data-panel=gradient]")
-    page.settle()
+    page.settle(PATIENCE)
     page.until(lambda: len(page.all("#panels .map .picture canvas[height]")) == 4, "no maps")
     to_the_top(page)
 
@@ -160,7 +161,7 @@ def to_the_top(page: Browser) -> None:
 
 def as_jpeg(page: Browser, name: str) -> None:
     """Write the visible page where a photograph fills it."""
-    screenshot(page).save(IMAGES / f"viewer-{name}.jpg", quality=85, optimize=True)
+    screenshot(page).save(IMAGES / f"viewer-{name}.jpg", quality=90, optimize=True)
 
 
 def keep(page: Browser, name: str) -> None:

@@ -298,7 +298,7 @@ export function startLayers() {
     const png = `api/results/${now.maps.id}.png?${new URLSearchParams({ channel: now.channel, shared: now.shared, ...(now.cmap ? { cmap: now.cmap } : {}) })}`;
     picking(pick, readout);
     fill(detail,
-      el("div", { className: "row" }, el("h2", {}, `Map ${now.channel} of ${now.layer.name}`), el("span", { className: "grow" }), rules.group,
+      el("div", { className: "row" }, el("h2", {}, `Map ${now.channel} of `, broken(now.layer.name)), el("span", { className: "grow" }), rules.group,
         el("button", { type: "button", className: "button", onclick: () => { now.position = null; project(); } }, "At maximum"),
         el("button", { type: "button", className: "quiet", "aria-label": "Close", onclick: close }, "×")),
       el("div", { className: "trio" },
