@@ -128,10 +128,11 @@ class Browser:
         self.until(lambda: used.append(use()) or True, "the page is redrawn all the time")
         return used[0]
 
-    def settle(self) -> None:
+    def settle(self, seconds: float = 20) -> None:
         """Wait until no request is in progress."""
         busy = "return document.querySelectorAll('.waiting, [aria-busy=true]').length"
-        self.until(lambda: not self.run(busy), "something is still on its way")
+        never = "something is still on its way"
+        self._waiting(seconds).until(lambda _: not self.run(busy), never)
 
     def click(self, selector: str) -> None:
         def use() -> None:
@@ -140,6 +141,14 @@ class Browser:
             element.click()
 
         self._unchanged(use)
+
+    def method(self, name: str) -> None:
+        """Choose a method, from the list of all where it is not shown at once."""
+        chip = f"#explain .shown [data-method={name}]"
+        if not self.all(chip):
+            self.click("#explain .more-methods")
+            chip = f"#all-methods [data-method={name}]"
+        self.click(chip)
 
     def choose(self, selector: str, value: str) -> None:
         """Choose an option, or move a slider."""

@@ -18,13 +18,13 @@ pytestmark = [
 
 
 def explain(page: Browser) -> None:
-    page.click("#explain [data-method=lrp]")
+    page.method("lrp")
     page.settle()
     page.click("#explain .options summary")
 
 
 def waiting(page: Browser) -> None:
-    page.click("[data-method=rise]")
+    page.method("rise")
     page.wait("#explain .waiting progress", 30)
 
 
@@ -52,7 +52,7 @@ def full_size(page: Browser) -> None:
 
 
 def comparison(page: Browser) -> None:
-    page.click("[data-method=saliency]")
+    page.method("saliency")
     page.settle()
     for number in (1, 2):
         page.click(f"#explain figure.map:nth-child({number}) [aria-label^=Compare]")

@@ -75,7 +75,7 @@ def posts(page: Browser) -> int:
 
 
 def explain(page: Browser, method: str) -> None:
-    page.click(f"[data-method={method}]")
+    page.method(method)
     page.settle()
 
 
@@ -443,12 +443,12 @@ def test_two_visitors_at_once_see_their_own(page: Browser, address: str, tmp_pat
 def test_a_viewer_that_has_ended_is_named(demo: LoadedModel, started: Browser) -> None:
     with served(create_app(demo)) as address:
         started.open(address)
-    started.click("[data-method=saliency]")
+    started.method("saliency")
     assert "not responding" in started.wait(".message.error").text
 
 
 def test_a_long_job_is_cancelled_from_the_page(page: Browser) -> None:
-    page.click("[data-method=rise]")
+    page.method("rise")
     page.click("#explain .waiting .cancel")
     page.until(lambda: not page.all("#explain .waiting"), "it is still on its way")
     jobs = "const done = arguments[0]; fetch('api/jobs').then(r => r.json()).then(done)"

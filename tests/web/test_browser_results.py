@@ -30,7 +30,7 @@ CANVAS = f"{CARD} canvas"
 
 
 def explain(page: Browser, method: str) -> None:
-    page.click(f"[data-method={method}]")
+    page.method(method)
     page.settle()
 
 
@@ -63,7 +63,7 @@ def test_cards_say_of_which_picture_and_class_they_are(page: Browser) -> None:
 
 
 def test_a_long_method_says_how_far_it_is(page: Browser) -> None:
-    page.click("[data-method=rise]")
+    page.method("rise")
     bar = page.wait("#explain .waiting progress", 30)
     page.until(lambda: float(bar.get_attribute("value")) > 0, "it does not move")
     page.until(lambda: "left" in page.text("#explain .waiting .more"), "no time is told")

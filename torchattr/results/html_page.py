@@ -42,7 +42,7 @@ def part_of(entry: Entry) -> PagePart:
     facts = {key: value for key, value in record.items() if key not in _SHOWN_ELSEWHERE}
     body = [
         _pictures(entry, title),
-        _text(entry),
+        _text(entry, title),
         notes_html(record.get("coverage", {}).get("methods", {}), record.get("refused", {})),
         _details({**facts, "settings": record.get("settings", {})}),
     ]
@@ -172,10 +172,12 @@ def _pictures(entry: Entry, title: str) -> str:
     return f'{targets}<div class="picture">{tag}</div>'
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: Entry, title: str) -> str:
+    """Return the text of an entry; what is wider than the page is scrolled, by keyboard as well."""
+    scrolled = f'tabindex="0" role="region" aria-label="{escape(title)}"'
     if entry.markup:
-        return f'<div class="table">{entry.markup}</div>'
-    return f"<pre>{escape(entry.text)}</pre>" if entry.text else ""
+        return f'<div class="table" {scrolled}>{entry.markup}</div>'
+    return f"<pre {scrolled}>{escape(entry.text)}</pre>" if entry.text else ""
 
 
 def _scores(targets: Sequence[Mapping[str, Any]]) -> str:

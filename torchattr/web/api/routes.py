@@ -16,6 +16,7 @@ from torchattr.web.state.sessions import Session
 from torchattr.web.state.stored import StoredPicture
 from torchattr.web.viewer import Viewer
 from torchattr.web.views.catalog import methods, panels
+from torchattr.web.views.families import by_family
 
 Rule = Literal["deconvolution", "guided", "gradient"]
 router = APIRouter(prefix="/api")
@@ -78,12 +79,13 @@ async def _run_job(
 
 @router.get("/model")
 def model(viewer: ViewerDep, session: SessionDep) -> dict[str, Any]:
-    """Describe the model, and list all models, methods, panels and colormaps."""
+    """Describe the model, and list all models, methods by family, panels and colormaps."""
     loaded, limits = viewer.loaded, viewer.limits
     return {
         "name": loaded.name,
         "device": str(device_of(loaded)),
         "models": list(viewer.models),
+        "families": by_family(entry.name for entry in methods()),
         "methods": [entry.as_json() for entry in methods()],
         "panels": [entry.as_json() for entry in panels()],
         "colours": color_tables(),

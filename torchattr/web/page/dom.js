@@ -23,11 +23,11 @@ export function fill(element, ...children) {
   return element;
 }
 
-/** Convert the markup of a docstring to elements: `code`, *emphasis*, :class:`Name`. */
+/** Convert the markup of a docstring to elements: `code`, ``code``, *emphasis*, :class:`Name`, :class:`~where.Name`. */
 export function marked(text) {
-  const pieces = text.split(/(:\w+:`[^`]+`|`[^`]+`|\*[^*\s][^*]*\*)/);
+  const pieces = text.split(/((?::\w+:)?(?:``[^`]+``|`[^`]+`)|\*[^*\s][^*]*\*)/);
   return pieces.map((piece) => {
-    if (/^(:\w+:)?`/.test(piece)) return el("code", {}, piece.replace(/^:\w+:/, "").slice(1, -1));
+    if (/^(:\w+:)?`/.test(piece)) return el("code", {}, piece.replace(/^:\w+:/, "").replaceAll("`", "").replace(/^~.*\./, ""));
     if (/^\*[^*]+\*$/.test(piece)) return el("em", {}, piece.slice(1, -1));
     return piece;
   });

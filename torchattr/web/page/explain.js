@@ -3,9 +3,10 @@
 import * as address from "./address.js";
 import * as api from "./api.js";
 import { compare, compared } from "./compare.js";
-import { arrows, byId, el, fill, marked, press, unmarked } from "./dom.js";
+import { byId, el, fill, marked } from "./dom.js";
 import { Form } from "./form.js";
 import { StyleControls } from "./map_style.js";
+import { MethodChoice } from "./methods.js";
 import { waiting } from "./progress.js";
 import { Results } from "./results.js";
 import { ofModel, on, state } from "./state.js";
@@ -17,7 +18,7 @@ export function startExplain() {
   const find = (name) => methods.find((one) => one.name === name && !one.unavailable);
   let method = find(address.opened.method) ?? find(FIRST) ?? methods[0];
   let form = null;
-  const chips = el("div", { className: "chips", role: "group", "aria-label": "Methods" });
+  const choice = new MethodChoice(methods, state.model.families, (one) => { choose(one); explain(); });
   const about = el("div", { className: "about" });
   const options = el("details", { className: "options" });
   const run = el("button", { type: "button", className: "button primary", onclick: explain });
@@ -25,11 +26,8 @@ export function startExplain() {
   const results = new Results("Choose a class and a method.", () => ({ ...bar.chosen }), address.changed);
   const clear = el("button", { type: "button", className: "quiet", onclick: () => results.clear() }, "Clear results");
   fill(byId("explain"),
-    el("div", { className: "card asking" }, chips, about, el("div", { className: "row" }, run, options, el("span", { className: "grow" }), clear)),
+    el("div", { className: "card asking" }, choice.element, about, el("div", { className: "row" }, run, options, el("span", { className: "grow" }), clear)),
     bar.element, results.element);
-  arrows(chips, "button:not([disabled])");
-  fill(chips, methods.map((one) => el("button", { type: "button", className: "chip", dataset: { method: one.name }, disabled: Boolean(one.unavailable),
-    title: one.unavailable ? `${one.title} is not available: ${one.unavailable}` : unmarked(one.about[0]), onclick: () => { choose(one); explain(); } }, one.title)));
   choose(method, address.decoded("options") ?? {});
   on("layers", () => choose(method, form.values()));
   address.keep("method", () => method.name);
@@ -53,7 +51,7 @@ export function startExplain() {
 
   function choose(one, entered) {
     method = one;
-    press(chips, chips.querySelector(`[data-method="${one.name}"]`));
+    choice.press(one);
     fill(about, one.about.filter(isSummary).map((text) => el("p", {}, marked(text))));
     form = new Form(one.fields, explain, entered);
     fill(options, el("summary", {}, `Options of ${one.title}`), form.element);
@@ -100,7 +98,9 @@ export function startExplain() {
   function ask(question, name) {
     const job = api.newJob();
     const picture = state.pictures.find((one) => one.id === question.picture);
-    const placeholder = waiting(`Computing ${find(question.method).title}${name ? ` for ${name}` : ""}`, job);
+    const asked = find(question.method);
+    choice.offer(asked);
+    const placeholder = waiting(`Computing ${asked.title}${name ? ` for ${name}` : ""}`, job);
     return picture && api.reporting(() => results.expect(placeholder, question, picture, api.post("api/attributions", question, job)));
   }
 }

@@ -92,7 +92,7 @@ export function startLayers() {
       const entry = el("button", { type: "button", className: "layer", disabled: !one.has_maps, dataset: { layer: one.name },
         "aria-pressed": String(one.name === now.layer?.name), title: one.has_maps ? one.name : `${one.name} has no feature maps${one.why && `: ${one.why}`}`,
         onclick: () => { now.layer = one; now.call = one.calls; mark(); stale = false; load(); } },
-      el("span", { className: "label" }, one.name), el("span", { className: "kind" }, one.type),
+      el("span", { className: "label" }, broken(one.name)), el("span", { className: "kind" }, one.type),
       el("span", { className: "shape" }, one.shape ? one.shape.join(" × ") : "–"));
       entry.style.setProperty("--depth", one.depth);
       return entry;
@@ -298,7 +298,7 @@ export function startLayers() {
     const png = `api/results/${now.maps.id}.png?${new URLSearchParams({ channel: now.channel, shared: now.shared, ...(now.cmap ? { cmap: now.cmap } : {}) })}`;
     picking(pick, readout);
     fill(detail,
-      el("div", { className: "row" }, el("h2", {}, `Map ${now.channel} of ${now.layer.name}`), el("span", { className: "grow" }), rules.group,
+      el("div", { className: "row" }, el("h2", {}, `Map ${now.channel} of `, broken(now.layer.name)), el("span", { className: "grow" }), rules.group,
         el("button", { type: "button", className: "button", onclick: () => { now.position = null; project(); } }, "At maximum"),
         el("button", { type: "button", className: "quiet", "aria-label": "Close", onclick: close }, "×")),
       el("div", { className: "trio" },
@@ -352,6 +352,9 @@ export function startLayers() {
     mark.style.height = `${100 / h}%`;
   }
 }
+
+/** Return a name that is broken after its dots where it is too long for a line. */
+const broken = (name) => name.split(/(?<=\.)/).flatMap((piece, i) => (i ? [el("wbr"), piece] : [piece]));
 
 /** Return a value if it is one of the choices, else the first of them. */
 const among = (choices, value) => (choices.some(([one]) => one === value) ? value : choices[0][0]);

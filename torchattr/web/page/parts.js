@@ -4,10 +4,11 @@ import * as api from "./api.js";
 import { el, percent, short } from "./dom.js";
 import { openFullSize } from "./full_size.js";
 import { resolveStyle } from "./map_style.js";
-import { isDiverging, onCanvas, paint } from "./render.js";
+import { onCanvas, paint, paintBar } from "./render.js";
 import { state } from "./state.js";
 
 const SIDE = 640;
+const BAR = [128, 12];
 const pixels = new Map();
 
 /** Return the pixels of a picture at the size at which maps are drawn; fetched once. */
@@ -36,7 +37,7 @@ export class MapCard {
     this.part = part;
     this.picture = picture;
     this.canvas = el("canvas", { role: "img" });
-    this.bar = el("canvas", { className: "colourbar", width: 128, height: 1, "aria-hidden": "true" });
+    this.bar = el("canvas", { className: "colourbar", "aria-hidden": "true" });
     this.range = el("span", { className: "range" });
     this.empty = el("p", { className: "nothing", hidden: true });
     this.title = options.title ?? part.title;
@@ -52,8 +53,8 @@ export class MapCard {
         el("div", { className: "titles" }, el("strong", {}, this.title), this.detail ? el("span", { className: "more" }, this.detail) : null),
         el("div", { className: "legend" }, this.bar, this.range),
         options.note ? el("p", { className: "note" }, options.note) : null,
-        el("div", { className: "actions" }, this.png, npz, (options.actions ?? []).map(({ text, run, about }) =>
-          el("button", { type: "button", className: "link", title: about, "aria-label": `${text}: ${named}`, onclick: (event) => run(this, event.currentTarget) }, text)))));
+        el("div", { className: "actions" }, el("span", {}, this.png, npz), options.actions ? el("span", {}, options.actions.map(({ text, run, about }) =>
+          el("button", { type: "button", className: "link", title: about, "aria-label": `${text}: ${named}`, onclick: (event) => run(this, event.currentTarget) }, text))) : null)));
   }
 
   /** Paint in the chosen style; fetches the values the first time. */
@@ -66,24 +67,18 @@ export class MapCard {
     const [width, height] = this.part.size;
     const [x, y] = [picture.width / width, picture.height / height];
     const box = this.part.box.map((edge, i) => edge * (i % 2 ? y : x));
-    const { data, scale } = paint({ values, shape: this.part.shape, box }, this.style, picture, state.colours);
+    const { data, ...drawn } = paint({ values, shape: this.part.shape, box }, this.style, picture, state.colours);
     onCanvas(this.canvas, data, picture.width, picture.height);
     this.canvas.classList.toggle("small", Math.max(picture.width, picture.height) < 160);
-    this.describe(scale);
+    this.describe(drawn);
   }
 
-  describe(scale) {
-    const { kind, sign, cmap } = this.style;
+  describe({ scale, span }) {
+    const { sign } = this.style;
     this.empty.hidden = scale !== 0;
     this.empty.textContent = sign === "negative" ? "No negative values" : sign === "positive" ? "No positive values" : "Zero everywhere";
-    const gray = kind === "color";
-    const table = state.colours.tables[gray ? "gray" : cmap];
-    const data = new Uint8ClampedArray(128 * 4);
-    for (let i = 0; i < 128; i++) data.set([...table.subarray(6 * i, 6 * i + 3), 255], 4 * i);
-    onCanvas(this.bar, data, 128, 1);
-    const both = gray ? sign === "all" : isDiverging(state.colours, cmap);
-    const end = (sign === "negative" && scale ? "−" : "") + short(scale);
-    this.range.textContent = both && scale ? `−${short(scale)} … ${short(scale)}` : `0 … ${end}`;
+    onCanvas(this.bar, paintBar(span, this.style, this.part.shape[0], state.colours, ...BAR), ...BAR);
+    this.range.textContent = [...new Set(span)].map((end) => endOf(end, scale, sign)).join(" … ");
     this.png.href = this.url();
   }
 
@@ -96,6 +91,9 @@ export class MapCard {
     openFullSize({ title: [this.title, this.detail].filter(Boolean).join(", "), image: this.url(), npz: `api/results/${this.part.id}.npz` });
   }
 }
+
+/** Return the value at an end of a colour bar, -1, 0 or 1. */
+const endOf = (end, scale, sign) => (end === 0 ? "0" : `${end < 0 || sign === "negative" ? "−" : ""}${short(scale)}`);
 
 /** Return the element of a part, and its card if it is a map. */
 export function partElement(part, picture, options = {}) {

@@ -176,18 +176,24 @@ export const isDiverging = (colours, name) => colours.diverging.includes(name);
  *
  * map: { values, shape: [C, h, w], box } with the box in pixels of the picture.
  * picture: { width, height, data } with RGBA bytes.
- * Returns { data, scale }: RGBA bytes, and the value of the strongest colour.
+ * Returns { data, scale, span }: RGBA bytes, the value of the strongest colour, and the ends of the colour bar.
  */
 export function paint(map, style, picture, colours) {
   const { width, height } = picture;
   const colour = style.kind === "color";
   const channels = colour ? map.shape[0] : 1;
   const reduced = colour ? map.values : reduceChannels(map.values, map.shape[0], style.channels);
-  const resampled = resample(reduced, [channels, map.shape[1], map.shape[2]], map.box, width, height);
-  const { scaled, scale } = rescale(resampled, style.sign, style.percentile);
+  const placed = resample(reduced, [channels, map.shape[1], map.shape[2]], map.box, width, height);
+  const { data, scale } = painted(placed, channels, style, picture, colours);
+  return { data, scale, span: scale === 0 ? [0, 0] : span(reduced, style.sign) };
+}
+
+/** Paint values that are reduced and as large as the picture. */
+function painted(values, channels, style, picture, colours) {
+  const { scaled, scale } = rescale(values, style.sign, style.percentile);
   const ink = { color: tinted, heat, overlay }[style.kind](scaled, channels, style, colours, picture);
-  const data = new Uint8ClampedArray(width * height * 4);
-  for (let i = 0; i < width * height; i++) {
+  const data = new Uint8ClampedArray(picture.width * picture.height * 4);
+  for (let i = 0; i < picture.width * picture.height; i++) {
     const unknown = Number.isNaN(scaled[i]);
     for (let c = 0; c < 3; c++) {
       const below = picture.data[4 * i + c];
@@ -196,6 +202,29 @@ export function paint(map, style, picture, colours) {
     data[4 * i + 3] = 255;
   }
   return { data, scale };
+}
+
+/** The ends of the colour bar of reduced values, -1, 0 or 1: no colour that is not drawn; see Style.span. */
+function span(values, sign) {
+  const [negative, positive] = [values.some((value) => value < 0), values.some((value) => value > 0)];
+  if (sign === "all") return [negative ? -1 : 0, positive ? 1 : 0];
+  return [0, Number({ positive, negative, absolute: negative || positive }[sign])];
+}
+
+/** Paint the colour bar between the ends of a span as RGBA bytes, as drawn over a grey picture; see Style.bar. */
+export function paintBar([low, high], style, channels, colours, width, height) {
+  // A stripe for each colour, since no pixel of such a map needs to be grey.
+  const stripes = style.kind === "color" && channels === 3 ? 3 : 1;
+  const values = new Float32Array(stripes * width * height);
+  for (let y = 0; y < height; y++) {
+    const stripe = Math.floor(y * stripes / height);
+    for (let x = 0; x < width; x++) {
+      const value = low + (high - low) * x / (width - 1);
+      values[(stripe * height + y) * width + x] = style.sign === "negative" ? -value : value;
+    }
+  }
+  const grey = { width, height, data: new Uint8ClampedArray(4 * width * height).fill(128) };
+  return painted(values, stripes, style, grey, colours).data;
 }
 
 function tinted(scaled, channels, style) {

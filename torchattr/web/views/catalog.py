@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from torchattr.errors import InputError
-from torchattr.explanation import METHODS
 from torchattr.methods import registered_methods
 from torchattr.runs import Form, MethodForm, docstring_paragraphs, refuse_unknown
 from torchattr.show import title_of
 from torchattr.web.panels.panel import Panel, find_panel, registered_panels
+from torchattr.web.views.families import COMMON, is_shown_at_once
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class MethodEntry:
         return {
             "name": self.name,
             "title": title_of(self.name),
+            "common": is_shown_at_once(self.name),
             "about": docstring_paragraphs(self.form.method),
             "fields": [field.as_json() for field in self.form.fields],
             "panel": callable(getattr(self.form.method, "panel", None)),
@@ -99,9 +100,9 @@ class PanelEntry:
 
 
 def methods() -> list[MethodEntry]:
-    """Return all methods, the defaults of `explain` first."""
+    """Return all methods, the common ones first."""
     registered = registered_methods()
-    order = [*(name for name in METHODS if name in registered), *registered]
+    order = [*(name for name in COMMON if name in registered), *registered]
     return [method_entry(name) for name in dict.fromkeys(order)]
 
 
