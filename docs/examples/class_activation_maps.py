@@ -1,6 +1,6 @@
 """The same class and layer, seen by the class activation maps, and the layer's concepts.
 
-python docs/examples/class_activation_maps.py --picture class-activation-maps.png
+python docs/examples/class_activation_maps.py --picture class-activation-maps.jpg
 """
 
 import argparse
@@ -121,8 +121,7 @@ def main(picture: str | None, concepts: str | None) -> dict[str, float]:
     head = FigureHead("demo", path.stem, photo.original)
     if picture:
         drawing = maps_drawing(photo, maps, head, demo.class_name(target))
-        # So many photographs of stones have half the bytes in 256 colours.
-        drawing.image().quantize(256).save(picture, optimize=True)
+        drawing.image().save(picture, quality=88)
     if concepts:
         parts = ta.deep_feature_factorization(demo.model, x, LAYER, n_concepts=4)
         concepts_drawing(demo, photo, parts, head).save(concepts)
