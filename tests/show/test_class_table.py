@@ -90,3 +90,12 @@ def test_captions_are_below_their_pictures_and_make_rows_higher():
     first = next(one for one in page.elements if getattr(one, "text", "") == "max 1")
     assert tops[0] + 40 < first.y < tops[2]
     assert "a<br>max 1" in captioned.html()
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [(300, ["−0.1 to 0.2 · clipped at ±0.15"]), (150, ["−0.1 to 0.2", "clipped at ±0.15"])],
+)
+def test_the_parts_of_a_caption_are_kept_together(width, lines):
+    row = Row("cat", 0.5, [np.zeros((40, width, 3), np.uint8)], ["−0.1 to 0.2 · clipped at ±0.15"])
+    assert texts_of(ClassTable(["a"], [row], (width, 40)))[-len(lines) :] == lines

@@ -135,7 +135,7 @@ class ClassTable(Body):
 
     @cached_property
     def _captions(self) -> list[list[list[str]]]:
-        return [[wrap(one, self._column, NOTE) for one in row.captions] for row in self.rows]
+        return [[_lines(one, self._column) for one in row.captions] for row in self.rows]
 
     @cached_property
     def _heads(self) -> list[int]:
@@ -195,6 +195,12 @@ class ClassTable(Body):
         page.fill((left, top, self.width, BAR_HEIGHT), page.look.colors.rule)
         if length := round(self.width * share):
             page.fill((left, top, length, BAR_HEIGHT), page.look.colors.accent)
+
+
+def _lines(caption: str, width: int) -> list[str]:
+    """Wrap a caption; its parts are on lines of their own if they do not fit into one."""
+    parts = [caption] if width_of(caption, NOTE) <= width else caption.split(" · ")
+    return [line for part in parts for line in wrap(part, width, NOTE)]
 
 
 def _bar_room(row: Row) -> int:
