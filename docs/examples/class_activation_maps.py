@@ -1,24 +1,37 @@
 """The same class and layer, seen by the class activation maps, and the layer's concepts.
 
-python docs/examples/class_activation_maps.py --picture class-activation-maps.png
+python docs/examples/class_activation_maps.py --picture class-activation-maps.jpg
 """
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 import torchattr as ta
-from torchattr.models import load_model, read_image
+from torchattr.methods import Concepts
+from torchattr.models import LoadedModel, PreparedImage, load_model, read_image
 from torchattr.models.collage import examples
-from torchattr.show import concept_picture, grid, overlay, rescale, title_of
+from torchattr.show import (
+    BAR,
+    LIGHT,
+    OVERLAY,
+    CaptionedGrid,
+    Drawing,
+    FigureHead,
+    GridCell,
+    Legend,
+    concept_picture,
+    resize_map,
+    score_text,
+    title_of,
+    value_range,
+)
 
 LAYER = "stage3"
-SIZE = 160
+CELL = 192
 SHARED = (
     *("grad_cam", "grad_cam_plus_plus", "xgrad_cam", "hires_cam", "grad_cam_elementwise"),
     *("layer_cam", "eigen_cam", "eigen_grad_cam", "kpca_cam", "fem", "random_cam"),
@@ -31,10 +44,53 @@ OTHERS = (
 OPTIONS: Mapping[str, Mapping[str, int]] = {"ss_cam": {"n_samples": 4}, "is_cam": {"n_steps": 4}}
 
 
-def drawn(image: Image.Image, values: Tensor) -> np.ndarray:
-    """Lay the positive part of a map over its picture."""
-    small = image.resize((SIZE, SIZE)).convert("L").convert("RGB")
-    return overlay(np.asarray(small), rescale(values[0].numpy(), sign="positive"), alpha=0.8)
+def small(photo: PreparedImage) -> np.ndarray:
+    return np.asarray(photo.original.resize((CELL, CELL)).convert("RGB"))
+
+
+def maps_drawing(
+    photo: PreparedImage, maps: Mapping[str, Tensor], head: FigureHead, name: str
+) -> Drawing:
+    """Draw each map over its picture."""
+    alike, picture = likeness(maps), small(photo)
+    tiles = []
+    for method, values in maps.items():
+        drawn = OVERLAY.paint(picture, resize_map(values.numpy(), picture.shape[:2]))
+        said = value_range(values.numpy(), signed=False)
+        if method in alike:
+            said += f" · r {alike[method]:.2f}"
+        tiles.append(GridCell([drawn], (CELL, CELL), [title_of(method), said]))
+    legend = Legend(OVERLAY.bar((0, 1), 1, *BAR), ("0", "max"), OVERLAY.meaning.capitalize())
+    note = (
+        "Each map is scaled independently; its largest value is below it. r is the correlation of"
+        " its positive part with that of Grad-CAM."
+    )
+    title = f"Class activation maps of {name}"
+    facts = [f"layer: {LAYER}", f"{len(maps)} methods"]
+    return head.draw(CaptionedGrid(tiles, 5), title, facts, [legend], note, LIGHT)
+
+
+def concepts_drawing(
+    loaded: LoadedModel, photo: PreparedImage, concepts: Concepts, head: FigureHead
+) -> Drawing:
+    """Draw all concepts in one picture, then each alone."""
+    maps, picture = concepts.maps[0].numpy(), small(photo)
+    names = [loaded.class_name(number) for number in range(concepts.scores.shape[1])]
+    chances = loaded.probabilities(concepts.scores).max(1).values.tolist()
+    tiles = [GridCell([concept_picture(picture, maps)], (CELL, CELL), ["all of them"])]
+    for number, label in enumerate(concepts.labels(names, top=1)):
+        alone = np.zeros_like(maps)
+        alone[number] = maps[number]
+        said = f"{label}: {score_text(chances[number], 'sigmoid')}"
+        caption = [f"concept {number + 1}", said]
+        tiles.append(GridCell([concept_picture(picture, alone)], (CELL, CELL), caption))
+    note = (
+        "Each place has the colour of its strongest concept, the more of it the stronger. A concept"
+        " is named for the class that the rest of the model finds in a layer that holds this"
+        " concept alone, everywhere; the percentage is the probability of that class."
+    )
+    title, facts = f"{len(maps)} concepts of {LAYER}", ["deep feature factorization"]
+    return head.draw(CaptionedGrid(tiles, len(tiles)), title, facts, [], note, LIGHT)
 
 
 def likeness(maps: Mapping[str, Tensor]) -> dict[str, float]:
@@ -62,16 +118,13 @@ def main(picture: str | None, concepts: str | None) -> dict[str, float]:
     print(f"{path.stem}, {demo.class_name(target)}, at {LAYER}: correlation with Grad-CAM")
     for name, value in alike.items():
         print(f"{title_of(name):<22}{value:6.2f}")
+    head = FigureHead("demo", path.stem, photo.original)
     if picture:
-        cells = [drawn(photo.original, one) for one in maps.values()]
-        captions = [title_of(name) for name in maps]
-        Image.fromarray(grid(cells, columns=7, captions=captions)).save(picture)
+        drawing = maps_drawing(photo, maps, head, demo.class_name(target))
+        drawing.image().save(picture, quality=88)
     if concepts:
         parts = ta.deep_feature_factorization(demo.model, x, LAYER, n_concepts=4)
-        names = [demo.class_name(number) for number in range(parts.scores.shape[1])]
-        shown = photo.original.resize((3 * SIZE, 3 * SIZE))
-        drawing = concept_picture(shown, parts.maps[0].numpy(), parts.labels(names, top=1))
-        Image.fromarray(drawing).save(Path(concepts))
+        concepts_drawing(demo, photo, parts, head).save(concepts)
     return alike
 
 

@@ -8,53 +8,83 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 import torchattr as ta
 from torchattr.models import load_model, read_image
 from torchattr.models.collage import examples
-from torchattr.show import grid, overlay, reduce_channels, rescale
+from torchattr.show import (
+    BAR,
+    LIGHT,
+    SIGNED_OVERLAY,
+    CaptionedGrid,
+    FigureHead,
+    GridCell,
+    Legend,
+    resize_map,
+    short_number,
+    value_range,
+)
 
-SIZE = 192
+CELL = 192
 
 
 def methods(model: torch.nn.Module) -> Mapping[str, ta.GradientAttribution]:
     return {
-        "input x gradient": ta.InputXGradient(model),
-        "guided backprop": ta.GuidedBackprop(model),
+        "Input × gradient": ta.InputXGradient(model),
+        "Guided backprop": ta.GuidedBackprop(model),
         "LRP epsilon": ta.LRP(model, {"conv": "epsilon", "linear": "epsilon"}),
         "LRP z+": ta.LRP(model, "epsilon_plus"),
         "LRP gamma": ta.LRP(model, {"conv": "gamma", "linear": "epsilon"}),
     }
 
 
-def drawn(image: Image.Image, values: Tensor) -> np.ndarray:
-    """Lay a map over its picture: red for, blue against."""
-    shares = rescale(reduce_channels(values.numpy(), "sum"), sign="all", percentile=99)
-    faint = image.resize((SIZE, SIZE)).convert("L").point(lambda level: 128 + level // 2)
-    return overlay(np.asarray(faint.convert("RGB")), shares, alpha=1.0)
+def tile(picture: np.ndarray, values: Tensor, reached: float | None) -> GridCell:
+    """Lay a map over its picture: red for, blue against.
+
+    reached: the share of the score that arrives at the pixels, if the method accounts for it.
+    """
+    summed = SIGNED_OVERLAY.reduce(values.numpy())
+    drawn = SIGNED_OVERLAY.paint(picture, resize_map(summed, picture.shape[:2]))
+    caption = [value_range(summed, signed=True)]
+    if reached is not None:
+        caption.append(f"{short_number(100 * reached)} % of the score")
+    return GridCell([drawn], (CELL, CELL), caption)
+
+
+def save(tiles: list[GridCell], headings: list[str], picture: str) -> None:
+    bar = SIGNED_OVERLAY.bar((-1, 1), 1, *BAR)
+    legend = Legend(bar, ("−max", "max"), SIGNED_OVERLAY.meaning.capitalize())
+    note = (
+        "Each map is scaled independently; its range is below it, and up to 0.5 % of its pixels are"
+        " clipped. The percentages say how much of the score LRP hands back to the pixels; the"
+        " values of guided backprop are no shares of it."
+    )
+    body = CaptionedGrid(tiles, len(headings), headings)
+    title, head = "One score, shared by five methods", FigureHead("demo")
+    head.draw(body, title, ["the predicted class"], [legend], note, LIGHT).save(picture)
 
 
 def main(picture: str | None) -> dict[str, float]:
     """Print and return the share of the score that reaches the pixels, by composite."""
     demo = load_model("demo")
     reached: dict[str, float] = {}
-    rows, captions = [], []
+    tiles: list[GridCell] = []
     for path in [example.path for example in examples()[:2]]:
         photo = demo.preprocess(read_image(path))
         x = photo.tensor[None]
         target = int(demo.model(x).argmax())
+        seen = np.asarray(photo.original.resize((CELL, CELL)).convert("RGB"))
+        tiles.append(GridCell([seen], (CELL, CELL), [f"class: {demo.class_name(target)}"]))
         for name, method in methods(demo.model).items():
-            values = method.attribute(x, target)[0].detach()
-            rows.append(drawn(photo.original, values))
-            captions.append(f"{name}: {demo.class_name(target)}")
+            values, key = method.attribute(x, target)[0].detach(), f"{path.stem}, {name}"
             if isinstance(method, ta.LRP):
                 (ledger,) = method.ledgers(x, target)
-                print(f"{path.stem}, {name}", ledger.table(most=3), sep="\n")
-                reached[f"{path.stem}, {name}"] = ledger.inputs / ledger.score
+                print(key, ledger.table(most=3), sep="\n")
+                reached[key] = ledger.inputs / ledger.score
+            tiles.append(tile(seen, values, reached.get(key)))
     if picture:
-        Image.fromarray(grid(rows, columns=5, captions=captions)).save(picture)
+        save(tiles, ["Input", *methods(demo.model)], picture)
     return reached
 
 

@@ -18,10 +18,23 @@ from PIL import Image
 import torchattr as ta
 from torchattr.models.collage import CLASSES, collage, preprocess
 from torchattr.models.collage.making.scenes import SIZE, CollageScene, scenes
-from torchattr.show import box_from_map, grid, overlay, rescale, resize_map
+from torchattr.show import (
+    BAR,
+    LIGHT,
+    OVERLAY,
+    CaptionedGrid,
+    FigureHead,
+    GridCell,
+    Legend,
+    box_from_map,
+    percent,
+    resize_map,
+)
 
 SEED = 20_260_402
 SHOWN = 4
+CELL = 192
+HEADINGS = ("Scene", "What misled the model", "Covered there")
 
 
 def wrong_answers(model: torch.nn.Module, count: int) -> Iterator[tuple[CollageScene, int]]:
@@ -57,13 +70,29 @@ def chance(model: torch.nn.Module, image: np.ndarray, index: int) -> float:
         return float(model(preprocess.normalised(image[None]))[0, index].sigmoid())
 
 
+def tile(picture: np.ndarray, caption: str) -> GridCell:
+    return GridCell([picture], (CELL, CELL), [caption], smooth=True)
+
+
+def save(tiles: list[GridCell], wrong: int, picture: str) -> None:
+    legend = Legend(OVERLAY.bar((0, 1), 1, *BAR), ("0", "max"), f"Grad-CAM: {OVERLAY.meaning}")
+    note = (
+        "Below each scene are the objects in it; the percentages are the probability (sigmoid) of a"
+        " class that is not, before and after the largest region where Grad-CAM exceeds 30 % of its"
+        " maximum is covered by the mean grey."
+    )
+    shown = f"the first {len(tiles) // 3} of {wrong} wrong answers"
+    body = CaptionedGrid(tiles, 6, HEADINGS * 2)
+    title, head = "What misled a model", FigureHead("demo")
+    head.draw(body, title, [shown], [legend], note, LIGHT).save(picture)
+
+
 def main(count: int, picture: str | None) -> dict[str, int]:
     """Print and return the number of wrong answers, and of those that each covering removes."""
     model = collage()
     cam = ta.GradCAM(model, layer="stage3")
     found = {"wrong": 0, "there": 0, "elsewhere": 0}
-    rows: list[np.ndarray] = []
-    captions: list[str] = []
+    tiles: list[GridCell] = []
     for scene, index in wrong_answers(model, count):
         x = preprocess.normalised(scene.image[None])
         values = resize_map(cam.attribute(x, target=index)[0, 0].relu().numpy(), (SIZE, SIZE))
@@ -76,14 +105,18 @@ def main(count: int, picture: str | None) -> dict[str, int]:
         found["wrong"] += 1
         found["there"] += there < 0.5
         found["elsewhere"] += other < 0.5
-        if len(rows) < 3 * SHOWN:
-            rows += [scene.image, overlay(scene.image, rescale(values)), covered(scene.image, box)]
-            captions += [", ".join(scene.labels), f"{CLASSES[index]}: {before:.0%}", f"{there:.0%}"]
+        if len(tiles) < 3 * SHOWN:
+            name = CLASSES[index]
+            tiles += [
+                tile(scene.image, ", ".join(scene.labels)),
+                tile(OVERLAY.paint(scene.image, values[None]), f"{name}: {percent(before)}"),
+                tile(covered(scene.image, box), f"{name}: {percent(there)}"),
+            ]
     print(f"{found['wrong']} wrong answers in {count} scenes")
     print(f"covering where Grad-CAM points removes      {found['there']:4}")
     print(f"covering as much elsewhere removes          {found['elsewhere']:4}")
     if picture:
-        Image.fromarray(grid(rows, columns=6, captions=captions)).save(picture)
+        save(tiles, found["wrong"], picture)
     return found
 
 

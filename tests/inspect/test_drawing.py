@@ -17,7 +17,6 @@ from torchattr.inspect.drawing import (
     map_tile,
     photo_size,
     photo_tiles,
-    short_number,
 )
 from torchattr.show import colormap
 
@@ -118,10 +117,6 @@ def test_pictures_of_one_grid_have_one_magnification() -> None:
     assert [tile.size for tile in tiles] == [(200, 200), (200, 100), (50, 50)]
     assert not any(tile.smooth for tile in tiles)
     assert photo_tiles([[np.zeros((150, 150, 3), np.uint8)]], [["a"]], 200)[0].smooth
-
-
-def test_numbers_are_short() -> None:
-    assert [short_number(n) for n in (12.345, -0.00001, 0)] == ["12.3", "−1e−05", "0"]
 
 
 @pytest.mark.parametrize(

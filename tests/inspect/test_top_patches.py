@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 import torchattr as ta
 from torchattr.errors import ImageError, InputTypeError
 from torchattr.inspect import draw_signal
+from torchattr.inspect.drawing import in_windows
 from torchattr.models.collage import collage, examples, preprocess
+from torchattr.show import LIGHT
 from torchattr.show.elements import Raster
 from torchattr.show.text import TextLine
 
@@ -83,15 +86,32 @@ def test_each_patch_has_its_projection_beside_it() -> None:
     found = ta.top_patches(MODEL, IMAGES, "2", 3, k=4)
     shown = found.draw(display=lambda patch: torch.full_like(patch, 0.25))
     pictures = [one for one in shown.elements if isinstance(one, Raster)][:-1]
-    assert [int(one.pixels.mean()) for one in pictures[::2]] == [64] * 4
-    for patch, sent in zip(found, pictures[1::2], strict=True):
-        assert np.array_equal(sent.pixels, draw_signal(patch.projection))
+    assert all({64} <= {*one.pixels.flat} <= {64, *LIGHT.colors.rule} for one in pictures[::2])
+    signals = [[draw_signal(patch.projection)] for patch in found]
+    windows = in_windows(signals, [patch.field for patch in found], LIGHT.colors.rule)
+    for (window,), sent in zip(windows, pictures[1::2], strict=True):
+        assert np.array_equal(sent.pixels, window)
     texts = [one.text for one in shown.elements if isinstance(one, TextLine)]
     assert texts[0] == "What excites channel 3 of 2 most"
     assert "4 strongest patches of 23 images, the strongest first" in texts[1]
     assert f"activation {found[0].activation:.3g}" in texts
     assert f"image {found[0].index}" in texts
     assert found.picture(columns=4).width > 8 * 192
+
+
+def test_patches_at_borders_have_the_size_of_the_others() -> None:
+    found = ta.top_patches(MODEL, IMAGES, "2", 3, k=4)
+    first = found[0]
+    cut = replace(
+        first,
+        field=(slice(0, first.image.shape[1] - 1), first.field[1]),
+        image=first.image[:, 1:],
+        projection=first.projection[:, 1:],
+    )
+    both = replace(found, patches=(cut, first))
+    pictures = [one for one in both.draw().elements if isinstance(one, Raster)][:-1]
+    assert len({one.pixels.shape for one in pictures}) == 1
+    assert (pictures[0].pixels[0] == LIGHT.colors.rule).all()
 
 
 def test_progress_counts_the_images(capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,15 @@ def test_feature_maps_are_kept_by_channel() -> None:
     assert entry.record["source"] == "x.png"
 
 
+def test_a_single_map_has_the_picture_beside_it_as_the_grid_has() -> None:
+    maps = ta.feature_maps(model(), X, "1")
+    head = FigureHead("net", "x.png", np.zeros((30, 40, 3), np.uint8))
+    entry = maps_entry(maps, "1", 0, [2], sight=Sight(head), name="x")
+    alone = dict(entry.singles())["0002"]
+    assert np.array_equal(alone, maps.picture("1", channels=[2], head=head))
+    assert alone.width > maps.picture("1", channels=[2]).width + 200
+
+
 def test_a_grid_holds_the_strongest_maps_of_many_and_the_arrays_all() -> None:
     values = torch.arange(200.0).reshape(1, 200, 1, 1).expand(1, 200, 2, 2)
     maps = ta.inspect.FeatureMaps({"a": (values,)})

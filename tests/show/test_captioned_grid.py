@@ -4,6 +4,7 @@ import pytest
 from torchattr.errors import ShapeError
 from torchattr.show import CaptionedGrid, Drawing, GridCell
 from torchattr.show.page import GAP
+from torchattr.show.text import TextLine
 
 
 def tiles(count, size=(50, 40), caption=("a",), pictures=1):
@@ -44,6 +45,23 @@ def test_every_picture_is_drawn_where_it_belongs_and_nothing_outside():
     pixels = np.array(pixels)
     pixels[10:-10, 10:-10] = 255
     assert (pixels == 255).all()
+
+
+def test_columns_have_headings_above_the_first_row():
+    plain, headed = (
+        CaptionedGrid(tiles(4), columns=2, headings=headings) for headings in ((), ("one", "two"))
+    )
+    assert plain.lead == 0 < headed.lead
+    assert plain.height == headed.height
+    page = Drawing(headed.width + 20, headed.height + headed.lead + 20)
+    headed.draw(page, 10, 10 + headed.lead)
+    lines = [one for one in page.elements if isinstance(one, TextLine)]
+    assert [one.text for one in lines[:2]] == ["one", "two"]
+    assert all(10 < one.y < 10 + headed.lead for one in lines[:2])
+    assert lines[1].x - lines[0].x == 50 + GAP
+    assert headed.html().count("one<br>a") == headed.html().count("two<br>a") == 2
+    with pytest.raises(ShapeError, match="headings has 3 entries for 2 columns"):
+        assert CaptionedGrid(tiles(4), columns=2, headings=["a", "b", "c"]).lead
 
 
 def test_captions_are_wrapped_to_the_cell():

@@ -23,6 +23,20 @@ def test_each_place_has_the_colour_of_its_strongest_concept() -> None:
     assert len({tuple(color) for color in concept_colors(12)}) == 12
 
 
+def test_the_picture_is_grey_beneath_the_concepts() -> None:
+    red = np.broadcast_to(np.array([200, 40, 40], np.uint8), (4, 8, 3))
+    drawn = concept_picture(red, np.zeros((2, 4, 8))).reshape(-1, 3)
+    assert (drawn == drawn[:, :1]).all()
+    assert 80 < drawn[0, 0] < 100
+
+
+def test_concepts_can_be_told_apart_in_their_brightness_or_hue() -> None:
+    for count in (2, 7, 9):
+        colors = concept_colors(count)
+        apart = np.abs(colors[:, None] - colors[None]).sum(2)
+        assert apart[~np.eye(count, dtype=bool)].min() > 80
+
+
 def test_nothing_is_drawn_where_there_is_no_concept() -> None:
     gray = np.full((4, 8, 3), 100, np.uint8)
     np.testing.assert_array_equal(concept_picture(gray, np.zeros((2, 4, 8))), gray)

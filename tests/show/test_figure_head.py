@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from torchattr.show import CaptionedGrid, FigureHead, GridCell, Legend, Look
-from torchattr.show.figure_head import _thumbnail
+from torchattr.show.figure_head import _thumbnail_size
 from torchattr.show.text import TextLine
 
 BODY = CaptionedGrid([GridCell([np.zeros((200, 200, 3), np.uint8)], (400, 400))])
@@ -30,7 +30,14 @@ def test_a_figure_names_its_model_its_picture_and_what_it_shows():
     ],
 )
 def test_thumbnails_have_the_same_area(size, shown):
-    assert _thumbnail(*size) == shown
+    assert _thumbnail_size(*size) == shown
+
+
+def test_a_photograph_is_shrunk_once_for_many_figures():
+    head = FigureHead(image=np.zeros((8, 8)))
+    shown = [head.draw(BODY, "", [], [], "", Look(scale=s)).elements[1].pixels for s in (1, 1, 2)]
+    assert shown[0] is shown[1]
+    assert shown[2].shape == (512, 512, 3)
 
 
 def test_the_thumbnail_has_the_pixels_of_the_scale():

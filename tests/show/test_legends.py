@@ -3,6 +3,7 @@ import pytest
 
 from torchattr.show.drawing import Drawing
 from torchattr.show.legends import Legend, LegendBlock
+from torchattr.show.text import TextLine
 
 RED = (255, 0, 0)
 
@@ -24,7 +25,10 @@ def test_all_is_drawn_inside_of_the_block(width, count):
     block = LegendBlock(legends(count), "a note that is longer than a narrow line of text", width)
     pixels = drawn(block)
     assert block.fits
-    assert (pixels == RED).all(2).sum() == count * 120 * 12
+    rows, columns = (pixels == RED).all(2).any(1), (pixels == RED).all(2).any(0)
+    assert rows.sum() == count * 12
+    # A narrow block has bars of its own width.
+    assert columns.sum() == 120 if width > 400 else width - 100 < columns.sum() < width
     pixels = np.array(pixels)
     pixels[9:-9, 9:-9] = 255  # Curved letters reach beyond their advance.
     assert (pixels == 255).all()
@@ -36,7 +40,18 @@ def test_texts_are_beside_the_bars_if_there_is_room():
     bars = [np.argwhere((drawn(block) == RED).all(2)) for block in (wide, narrow)]
     for block, places in zip((wide, narrow), bars, strict=True):
         row = drawn(block)[places[0][0] + 6]
-        assert (row[places[0][1] + 180 :] != 255).any() == (block is wide)
+        assert (row[places[:, 1].max() + 40 :] != 255).any() == (block is wide)
+
+
+def test_a_narrow_block_names_whose_colours_they_are_above_the_bar():
+    bar = np.full((12, 120, 3), RED, np.uint8)
+    legend = Legend(bar, ("0", "max"), "zero to largest value", "Grad-CAM")
+    for width, expected in ((800, "Grad-CAM: zero to largest value"), (256, "Grad-CAM")):
+        page = Drawing(width, 200)
+        LegendBlock([legend], "", width).draw(page, (0, 0))
+        said = {one.text: one for one in page.elements if isinstance(one, TextLine)}
+        assert expected in said
+    assert said["Grad-CAM"].y < said["0"].y < said["zero to largest value"].y
 
 
 def test_a_block_that_is_too_narrow_says_so():

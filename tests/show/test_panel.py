@@ -6,19 +6,19 @@ from PIL import Image
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.models import Box
 from torchattr.show import Look, colormap, draw_panel, panel
-from torchattr.show.class_table import LABEL_WIDTH
 from torchattr.show.page import GAP, MARGIN
-from torchattr.show.panel import _Column, _legends, _size
-from torchattr.show.styles import SIGNED_HEAT, Heat
+from torchattr.show.panel import _Column, _legends, _Scene, _size
+from torchattr.show.styles import SIGNED_HEAT, Heat, Overlay
+from torchattr.show.text import TextLine
 
 PHOTO = Image.new("RGB", (60, 40), (200, 100, 50))
 
 
 def cell_of(page, column, cell=64, given=96):
     """A pixel row through the middle of the first row of pictures; the input is column 0."""
-    labels = MARGIN + given + 2 * GAP
+    table = MARGIN + given + 2 * GAP
     width = max(cell, 96)
-    left = labels + LABEL_WIDTH + GAP + (column - 1) * (width + GAP) + (width - cell) // 2
+    left = table + (column - 1) * (width + GAP) + (width - cell) // 2
     left = left if column else MARGIN
     rows = np.flatnonzero((np.asarray(page)[:, left + cell // 2] != 255).any(1))
     pixels = np.asarray(page)[:, left : left + cell]
@@ -31,9 +31,9 @@ def test_every_method_and_class_has_its_place():
     maps = {"saliency": torch.randn(2, 3, 8, 8), "grad_cam": np.ones((2, 1, 4, 4))}
     page = panel(PHOTO, maps, ["cat", "dog"], [0.9, 0.1], cell=128)
     assert page.mode == "RGB"
-    assert page.width == 2 * MARGIN + GAP + LABEL_WIDTH + 3 * (192 + GAP)
+    assert page.width == 2 * MARGIN + 192 + 2 * GAP + 2 * 192 + GAP
     one = panel(PHOTO, {k: v[:1] for k, v in maps.items()}, ["cat"], [0.9], cell=128)
-    assert page.height - one.height == 128 + GAP
+    assert page.height > one.height
     assert page.getpixel((0, 0)) == page.getpixel((page.width - 1, page.height - 1)) == (255,) * 3
 
 
@@ -96,10 +96,10 @@ def test_a_colour_map_can_be_asked_for():
 
 
 def test_a_legend_shows_only_the_colours_in_use():
-    signed, positive = np.ones((1, 1, 4, 4)), np.ones((1, 1, 4, 4))
+    signed, positive = np.ones((2, 1, 4, 4)), np.ones((2, 1, 4, 4))
     signed[..., 0] = -1
     columns = [
-        _Column.of(name, values, 1, style, None)
+        _Column.of(name, values, 2, style, None)
         for name, values, style in (
             ("lrp", positive, None),
             ("lrp", signed, None),
@@ -110,15 +110,57 @@ def test_a_legend_shows_only_the_colours_in_use():
             ("lrp", 0 * positive, None),
         )
     ]
-    legends = _legends(columns, Look())
+    legends = _legends(columns, _Scene.of(PHOTO, None, 64, "crop", Look()), Look())
     ends = [("0", "max"), ("−max", "max"), ("−max", "0"), ("0", "max"), ("0", "max")]
     ends += [("0", "0"), ("0", "0")]
     assert [legend.ends for legend in legends] == ends
+    said = [legend.text for legend in legends[:3]]
+    assert said == [
+        "positive values raise the score; none is negative",
+        "negative values lower the score, positive ones raise it",
+        "negative values lower the score; none is positive",
+    ]
     red, both, blue = (legend.bar[6].astype(int) for legend in legends[:3])
     assert (red[:, 0] >= red[:, 2] - 2).all()
     assert (blue[:, 2] >= blue[:, 0] - 2).all()
     assert both[0, 2] > both[0, 0]
     assert both[-1, 0] > both[-1, 2]
+
+
+def texts_of(page):
+    return [one.text for one in page.elements if isinstance(one, TextLine)]
+
+
+def test_below_each_map_is_its_largest_value_or_its_range():
+    signed = np.zeros((2, 4, 4))
+    signed[0, 0, 0], signed[0, 3, 3], signed[1, 1, 1] = -0.25, 3, 12.345
+    maps = {"grad_cam": signed, "lime": signed, "mine": signed}
+    styles = {"mine": Heat(percentile=100), "lime": Overlay(sign="all", cmap="RdBu_r")}
+    said = texts_of(draw_panel(PHOTO, maps, ["cat", "dog"], styles=styles))
+    assert [one for one in said if "max " in one] == ["max 3", "max 3", "max 12.3", "max 12.3"]
+    assert [one for one in said if " to " in one and one[0] in "−0"] == ["−0.25 to 3", "0 to 12.3"]
+    empty = texts_of(draw_panel(PHOTO, {"grad_cam": np.full((2, 4, 4), -0.5)}, ["cat", "dog"]))
+    assert empty.count("max −0.5") == 2
+
+
+def test_a_caption_says_where_colours_are_clipped():
+    values = np.ones((2, 1, 40, 60))
+    values[:, 0, 0, 0] = 8
+    maps = {"saliency": values, "lrp": -values}
+    said = texts_of(draw_panel(PHOTO, maps, ["cat", "dog"]))
+    assert said.count("max 8 · clipped at 1") == 2
+    assert said.count("−8 to −1 · clipped at ±1") == 2
+    assert "clipped" not in " ".join(texts_of(draw_panel(PHOTO, {"grad_cam": values}, ["a", "b"])))
+
+
+def test_the_bar_of_a_single_map_has_numbers():
+    values = np.ones((1, 4, 4)) * 2.5
+    said = texts_of(draw_panel(PHOTO, {"grad_cam": values, "lrp": -values}, ["cat"]))
+    assert said.count("2.5") == 1
+    assert "−2.5" in said
+    assert not {"max", "−max"} & set(said)
+    both = texts_of(draw_panel(PHOTO, {"grad_cam": values, "layer_cam": values}, ["cat"]))
+    assert "max" in both
 
 
 def test_a_score_says_what_made_it():

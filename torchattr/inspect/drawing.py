@@ -25,6 +25,8 @@ from torchattr.show import (
     reduce_channels,
     rescale,
     scale_of,
+    short_number,
+    value_range,
 )
 
 CELL = 192
@@ -36,6 +38,8 @@ SIGNAL_NOTE = (
     f" {100 - SIGNAL_CLIPPED:.1g} % of its values are clipped."
 )
 """How signals are scaled."""
+
+OUTSIDE_NOTE = "Plain parts lie outside of the picture."
 
 _LONGEST = 3
 _COARSE = 4
@@ -94,6 +98,52 @@ def photo_tiles(
         GridCell(pictures, (max(1, round(w * factor)), max(1, round(h * factor))), caption, smooth)
         for pictures, caption, w, h in zip(several, captions, widths, heights, strict=True)
     ]
+
+
+def in_windows(
+    several: Sequence[Sequence[np.ndarray]],
+    fields: Sequence[Sequence[slice] | None],
+    outside: tuple[int, int, int],
+) -> list[list[np.ndarray]]:
+    """Return pictures of receptive fields, all in windows as large as the largest field.
+
+    A field that is cut off at a border lies in its window where the whole one would, so that the
+    position that it belongs to is at the same place in each.
+
+    several: uint8 `(H, W, 3)`, for each field. fields: in pixels; `None` leaves its pictures as
+    they are. outside: the colour of what lies beyond the border.
+    """
+    known = [field for field in fields if field is not None]
+    window = [max(one.stop - one.start for one in sides) for sides in zip(*known, strict=True)]
+    return [
+        list(pictures)
+        if field is None
+        else [_in_window(picture, field, window, outside) for picture in pictures]
+        for pictures, field in zip(several, fields, strict=True)
+    ]
+
+
+def are_cut(fields: Sequence[Sequence[slice] | None]) -> bool:
+    """Whether some receptive fields are smaller than others, as they are at borders."""
+    return len({tuple(s.stop - s.start for s in one) for one in fields if one is not None}) > 1
+
+
+def _in_window(
+    picture: np.ndarray,
+    field: Sequence[slice],
+    window: Sequence[int],
+    outside: tuple[int, int, int],
+) -> np.ndarray:
+    size = tuple(one.stop - one.start for one in field)
+    if picture.shape[:2] != size:  # A display of the caller's may change the size.
+        return picture
+    top, left = (
+        side - length if one.start == 0 else 0
+        for one, side, length in zip(field, window, size, strict=True)
+    )
+    canvas = np.full((*window, 3), outside, np.uint8)
+    canvas[top : top + size[0], left : left + size[1]] = picture
+    return canvas
 
 
 def _picture(values: Any) -> np.ndarray:
@@ -191,8 +241,7 @@ class PlaneStyle:
 
     def range_of(self, values: np.ndarray) -> str:
         """Return the range of values for a caption; the largest one if none is negative."""
-        high = short_number(float(values.max()))
-        return f"{short_number(float(values.min()))} to {high}" if self.signed else f"max {high}"
+        return value_range(values, self.signed)
 
     @property
     def note(self) -> str:
@@ -220,15 +269,6 @@ def map_tile(picture: np.ndarray, cell: int, caption: Sequence[str]) -> GridCell
     longest = _LONGEST * cell // max(height, width)
     factor = max(1, min(math.ceil(cell / min(height, width)), longest))
     return GridCell([picture], (width * factor, height * factor), caption)
-
-
-def short_number(value: float) -> str:
-    """Return a number for a caption, with three digits.
-
-    >>> short_number(-0.123456)
-    '−0.123'
-    """
-    return f"{value:.3g}".replace("-", "−")
 
 
 def _of_largest(share: float) -> str:

@@ -23,7 +23,6 @@ from torchattr.inspect.drawing import (
     draw_input,
     draw_signal,
     photo_size,
-    short_number,
     signal_legend,
 )
 from torchattr.inspect.map_layout import no_maps_error, spatial_layout
@@ -44,6 +43,7 @@ from torchattr.show import (
     as_picture,
     notebook,
     resize_map,
+    short_number,
 )
 
 Method = Literal["grad_cam", "guided_grad_cam"]

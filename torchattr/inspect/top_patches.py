@@ -25,11 +25,13 @@ from torchattr.inspect.back_projection.local_conv import within
 from torchattr.inspect.back_projection.projector import BackProjector, Rule
 from torchattr.inspect.drawing import (
     CELL,
+    OUTSIDE_NOTE,
     SIGNAL_NOTE,
+    are_cut,
     draw_input,
     draw_signal,
+    in_windows,
     photo_tiles,
-    short_number,
     signal_legend,
 )
 from torchattr.inspect.map_layout import maps_of
@@ -46,6 +48,7 @@ from torchattr.show import (
     Look,
     as_picture,
     notebook,
+    short_number,
 )
 
 Transform: TypeAlias = Callable[[Image.Image], Tensor]
@@ -132,8 +135,11 @@ class TopPatches:
             look: light or dark, and the pixels per unit.
         """
         draw = display or draw_input
+        fields = [patch.field for patch in self]
+        pairs = [[as_picture(draw(patch.image)), draw_signal(patch.projection)] for patch in self]
+        note = f"{SIGNAL_NOTE} {OUTSIDE_NOTE}" if are_cut(fields) else SIGNAL_NOTE
         tiles = photo_tiles(
-            [[as_picture(draw(patch.image)), draw_signal(patch.projection)] for patch in self],
+            in_windows(pairs, fields, look.colors.rule),
             [[f"activation {short_number(patch.activation)}", _name(patch)] for patch in self],
             cell,
         )
@@ -143,7 +149,7 @@ class TopPatches:
             "each with its back-projection",
         ]
         legends = [signal_legend(len(self[0].projection))] if self.patches else []
-        return head.draw(CaptionedGrid(tiles, columns), title, facts, legends, SIGNAL_NOTE, look)
+        return head.draw(CaptionedGrid(tiles, columns), title, facts, legends, note, look)
 
 
 def top_patches(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -81,11 +81,12 @@ def maps_entry(
     elif channels is None and len(values) > MOST_DRAWN:
         top = MOST_DRAWN
     shown: dict[str, Any] = {"channels": chosen} if top is None else {"top": top}
-    alone = replace(sight.head, image=None)
 
     def singles() -> Iterator[tuple[str, Image.Image]]:
         for one in chosen:
-            drawn = maps.draw(layer, image=example, channels=[one], head=alone, look=sight.look)
+            drawn = maps.draw(
+                layer, image=example, channels=[one], head=sight.head, look=sight.look
+            )
             yield f"{one:04}", drawn.image()
 
     return Entry(

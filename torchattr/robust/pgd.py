@@ -12,7 +12,6 @@ from torchattr.core.arguments import check_choice
 from torchattr.core.inputs import Inputs, as_inputs
 from torchattr.core.stepping import step
 from torchattr.core.types import Forward, OutputKey, TensorsT
-from torchattr.errors import InputError
 from torchattr.evaluate import SampleNoise
 from torchattr.methods import checked_count, checked_number
 from torchattr.robust.attack import Attack, Loss, as_masks, where_masked

@@ -40,6 +40,8 @@ from torchattr.show.look import LIGHT as LIGHT
 from torchattr.show.look import Look as Look
 from torchattr.show.look import ThemeName as ThemeName
 from torchattr.show.look import checked_theme as checked_theme
+from torchattr.show.numbers import short_number as short_number
+from torchattr.show.numbers import value_range as value_range
 from torchattr.show.overlay import overlay as overlay
 from torchattr.show.overlay import resize_map as resize_map
 from torchattr.show.page import Given as Given
@@ -65,6 +67,7 @@ from torchattr.show.styles import COLOR as COLOR
 from torchattr.show.styles import FADE as FADE
 from torchattr.show.styles import HEAT as HEAT
 from torchattr.show.styles import OVERLAY as OVERLAY
+from torchattr.show.styles import SIGNED_OVERLAY as SIGNED_OVERLAY
 from torchattr.show.styles import STYLES as STYLES
 from torchattr.show.styles import Color as Color
 from torchattr.show.styles import Heat as Heat

@@ -9,10 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
+from torchattr.errors import ShapeError
 from torchattr.show.drawing import Drawing
 from torchattr.show.grid import rows_and_columns
 from torchattr.show.html import captioned, cells_html
-from torchattr.show.page import GAP, NOTE, Body
+from torchattr.show.page import GAP, HEADING, NOTE, Body
 from torchattr.show.text import line_height, wrap
 
 _BETWEEN = 4
@@ -49,12 +50,15 @@ class CaptionedGrid(Body):
     """Tiles row by row, in cells as large as the largest.
 
     columns: their number; ``None`` makes the gallery nearly square.
+    headings: of the columns, from left to right, if there are any.
 
-    Raises ``ShapeError`` for less than one column, or no tile.
+    Raises ``ShapeError`` for less than one column, no tile, or headings that are not one for each
+    column.
     """
 
     tiles: Sequence[GridCell]
     columns: int | None = None
+    headings: Sequence[str] = ()
 
     @property
     def width(self) -> int:
@@ -62,7 +66,8 @@ class CaptionedGrid(Body):
 
     @property
     def lead(self) -> int:
-        return 0
+        most = max(map(len, self._heading_lines), default=0)
+        return most * line_height(HEADING) + GAP // 2 if most else 0
 
     @property
     def height(self) -> int:
@@ -73,13 +78,23 @@ class CaptionedGrid(Body):
         return ""
 
     def html(self) -> str:
+        columns = self._shape[1]
         figures = [
-            captioned(tile.pictures, tile.caption, smooth=tile.smooth) for tile in self.tiles
+            captioned(
+                tile.pictures,
+                [*self.headings[number % columns :][:1], *tile.caption],
+                smooth=tile.smooth,
+            )
+            for number, tile in enumerate(self.tiles)
         ]
         return f'<div class="row">{cells_html(figures, self._cell[0])}</div>'
 
     def draw(self, page: Drawing, left: int, top: int) -> None:
         width, height = self._cell
+        for column, lines in enumerate(self._heading_lines):
+            middle = left + column * (width + GAP) + width / 2
+            above = top - GAP // 2 - len(lines) * line_height(HEADING)
+            page.write(lines, (middle, above), HEADING, align="center")
         for number, tile in enumerate(self.tiles):
             row, column = divmod(number, self._shape[1])
             x = left + column * (width + GAP) + (width - tile.width) // 2
@@ -101,6 +116,13 @@ class CaptionedGrid(Body):
             return rows_and_columns(count, None, self.columns)
         columns = min(count, max(1, math.ceil(math.sqrt(count * height / width) - 1e-9)))
         return rows_and_columns(count, None, columns)
+
+    @cached_property
+    def _heading_lines(self) -> list[list[str]]:
+        columns = self._shape[1]
+        if self.headings and len(self.headings) != columns:
+            raise ShapeError(f"headings has {len(self.headings)} entries for {columns} columns")
+        return [wrap(heading, self._cell[0], HEADING) for heading in self.headings]
 
     @cached_property
     def _captions(self) -> list[list[str]]:

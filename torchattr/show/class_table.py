@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -11,28 +12,34 @@ import numpy as np
 from torchattr.show.drawing import Drawing
 from torchattr.show.html import captioned, cells_html
 from torchattr.show.page import GAP, HEADING, NOTE, Body
-from torchattr.show.text import fitted, line_height, wrap
+from torchattr.show.text import baseline, fitted, line_height, width_of, wrap
 
 LABEL = 18
-LABEL_WIDTH = 132
 BAR_HEIGHT = 4
 NARROWEST = 96
 
 _SMALLEST = 12
+_ABOVE_BAR = 4
+_ABOVE_CELLS = 8
+_BETWEEN_ROWS = 18
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A class, its score, and its pictures, uint8 ``(H, W, 3)``, all of one size."""
+    """A class, its score, and its pictures, uint8 ``(H, W, 3)``, all of one size.
+
+    captions: a line below each picture, or none at all.
+    """
 
     label: str
     score: float | str | None
     cells: list[np.ndarray]
+    captions: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class ClassTable(Body):
-    """A table of pictures with headings, row labels and scores.
+    """A table of pictures with headings; each row is below its label and score.
 
     size: width and height of each picture in units.
     activation: what made the scores, such as ``softmax``.
@@ -45,7 +52,7 @@ class ClassTable(Body):
 
     @property
     def width(self) -> int:
-        return self._left(len(self.headings)) - GAP
+        return max(self._left(len(self.headings)) - GAP, self._label_fit[1])
 
     @property
     def lead(self) -> int:
@@ -53,7 +60,7 @@ class ClassTable(Body):
 
     @property
     def height(self) -> int:
-        return sum(self._row_heights) + (len(self.rows) - 1) * GAP
+        return sum(self._row_heights) + (len(self.rows) - 1) * _BETWEEN_ROWS
 
     @property
     def overview(self) -> str:
@@ -69,13 +76,14 @@ class ClassTable(Body):
         return self._label_html(row) + bar
 
     def _label_html(self, row: Row) -> str:
-        said = f' <span class="muted">{escape(self._score(row.score))}</span>'
+        said = f' <span class="muted">{escape(self._score(row))}</span>'
         return f'<p class="label"><b>{escape(row.label)}</b>{said}</p>'
 
     def _row_html(self, row: Row) -> str:
+        captions = [[one] for one in row.captions] or [[]] * len(row.cells)
         figures = [
-            captioned([cell], [heading], f"{heading}: {row.label}")
-            for heading, cell in zip(self.headings, row.cells, strict=True)
+            captioned([cell], [heading, *caption], f"{heading}: {row.label}")
+            for heading, cell, caption in zip(self.headings, row.cells, captions, strict=True)
         ]
         return f'<div class="row">{self._label_html(row)}{cells_html(figures, self.size[0])}</div>'
 
@@ -83,7 +91,7 @@ class ClassTable(Body):
         self._draw_headings(page, left, top)
         for number, height in enumerate(self._row_heights):
             self._draw_row(page, number, left, top)
-            top += height + GAP
+            top += height + _BETWEEN_ROWS
 
     @cached_property
     def _heading_fit(self) -> tuple[int, int]:
@@ -93,8 +101,8 @@ class ClassTable(Body):
     @cached_property
     def _label_fit(self) -> tuple[int, int]:
         """The size of the labels, and the width of their lines."""
-        labels = [row.label for row in self.rows]
-        return fitted(labels, LABEL_WIDTH - GAP, LABEL, _SMALLEST)
+        room = self._left(len(self.headings)) - GAP
+        return fitted([row.label for row in self.rows], room, LABEL, _SMALLEST)
 
     @cached_property
     def _heading_lines(self) -> list[list[str]]:
@@ -107,23 +115,51 @@ class ClassTable(Body):
         return [wrap(row.label, width, size) for row in self.rows]
 
     @cached_property
-    def _scores(self) -> list[list[str]]:
-        return [wrap(self._score(row.score), self._label_fit[1], NOTE) for row in self.rows]
+    def _score_lines(self) -> list[list[str]]:
+        """The scores that find no room behind their labels, which are below them."""
+        return [
+            [] if self._is_beside(number) else wrap(self._score(row), self._label_fit[1], NOTE)
+            for number, row in enumerate(self.rows)
+        ]
 
-    def _score(self, score: float | str | None) -> str:
-        return "" if score is None else score_text(score, self.activation)
+    def _is_beside(self, number: int) -> bool:
+        """Whether a score is on the last line of its label."""
+        return self._behind(number) + width_of(self._score(self.rows[number]), NOTE) <= self.width
+
+    def _behind(self, number: int) -> int:
+        """The left end of a score behind its label, from that of the table."""
+        return width_of("".join(self._labels[number][-1:]), self._label_fit[0]) + GAP
+
+    def _score(self, row: Row) -> str:
+        return "" if row.score is None else score_text(row.score, self.activation)
+
+    @cached_property
+    def _captions(self) -> list[list[list[str]]]:
+        return [[_lines(one, self._column) for one in row.captions] for row in self.rows]
+
+    @cached_property
+    def _heads(self) -> list[int]:
+        """The height of each label with its score, and the room below them."""
+        label = line_height(self._label_fit[0])
+        return [
+            len(lines) * label + len(scores) * line_height(NOTE) + _bar_room(row) + _ABOVE_CELLS
+            for row, lines, scores in zip(self.rows, self._labels, self._score_lines, strict=True)
+        ]
 
     @cached_property
     def _row_heights(self) -> list[int]:
-        label = line_height(self._label_fit[0])
         return [
-            max(self.size[1], len(lines) * label + (len(scores) + 1) * line_height(NOTE))
-            for lines, scores in zip(self._labels, self._scores, strict=True)
+            head + self.size[1] + max(map(len, captions), default=0) * line_height(NOTE)
+            for head, captions in zip(self._heads, self._captions, strict=True)
         ]
+
+    @property
+    def _column(self) -> int:
+        return self._heading_fit[1]
 
     def _left(self, column: int) -> int:
         """The left end of a column, from that of the table."""
-        return self._label_fit[1] + 2 * GAP + column * (self._heading_fit[1] + GAP)
+        return column * (self._column + GAP)
 
     def _draw_headings(self, page: Drawing, left: int, top: int) -> None:
         size, width = self._heading_fit
@@ -133,23 +169,43 @@ class ClassTable(Body):
             page.write(lines, (middle, above), size, align="center")
 
     def _draw_row(self, page: Drawing, number: int, left: int, top: int) -> None:
-        lines, size = self._labels[number], self._label_fit[0]
-        page.write(lines, (left, top), size)
-        self._draw_score(page, number, left, top + len(lines) * line_height(size) + 2)
+        self._draw_label(page, number, left, top)
+        top += self._heads[number]
         for column, cell in enumerate(self.rows[number].cells):
-            shift = (self._heading_fit[1] - self.size[0]) // 2
+            shift = (self._column - self.size[0]) // 2
             page.place(cell, (left + self._left(column) + shift, top, *self.size))
+        for column, lines in enumerate(self._captions[number]):
+            middle = left + self._left(column) + self._column / 2
+            below = top + self.size[1] + 2
+            page.write(lines, (middle, below), NOTE, page.look.colors.muted, "center")
 
-    def _draw_score(self, page: Drawing, number: int, left: int, top: int) -> None:
-        score, lines, colors = self.rows[number].score, self._scores[number], page.look.colors
-        page.write(lines, (left, top), NOTE, colors.muted)
-        if score is None or isinstance(score, str):
-            return
-        top += len(lines) * line_height(NOTE) + 5
-        length = LABEL_WIDTH - GAP
-        page.fill((left, top, length, BAR_HEIGHT), colors.rule)
-        if round(length * score):
-            page.fill((left, top, round(length * score), BAR_HEIGHT), colors.accent)
+    def _draw_label(self, page: Drawing, number: int, left: int, top: int) -> None:
+        row, lines, size = self.rows[number], self._labels[number], self._label_fit[0]
+        page.write(lines, (left, top), size)
+        bottom, muted = top + len(lines) * line_height(size), page.look.colors.muted
+        if row.score is not None and self._is_beside(number):
+            line = bottom - line_height(size) + baseline(size) - baseline(NOTE)
+            page.write([self._score(row)], (left + self._behind(number), line), NOTE, muted)
+        page.write(self._score_lines[number], (left, bottom), NOTE, muted)
+        if _bar_room(row):
+            below = bottom + len(self._score_lines[number]) * line_height(NOTE) + _ABOVE_BAR
+            self._draw_bar(page, float(row.score or 0), left, below)
+
+    def _draw_bar(self, page: Drawing, share: float, left: int, top: int) -> None:
+        page.fill((left, top, self.width, BAR_HEIGHT), page.look.colors.rule)
+        if length := round(self.width * share):
+            page.fill((left, top, length, BAR_HEIGHT), page.look.colors.accent)
+
+
+def _lines(caption: str, width: int) -> list[str]:
+    """Wrap a caption; its parts are on lines of their own if they do not fit into one."""
+    parts = [caption] if width_of(caption, NOTE) <= width else caption.split(" · ")
+    return [line for part in parts for line in wrap(part, width, NOTE)]
+
+
+def _bar_room(row: Row) -> int:
+    """Return the height of the bar of a probability, with the room above it; others have none."""
+    return 0 if row.score is None or isinstance(row.score, str) else _ABOVE_BAR + BAR_HEIGHT
 
 
 def percent(share: float) -> str:

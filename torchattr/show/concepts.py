@@ -10,6 +10,7 @@ import numpy as np
 
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats, as_picture
+from torchattr.show.channels import LUMA
 from torchattr.show.grid import grid
 from torchattr.show.overlay import resize_map
 
@@ -19,8 +20,9 @@ def concept_picture(
 ) -> np.ndarray:
     """Colour a picture by the strongest of several maps, with a legend of their names.
 
-    Each pixel has the colour of the concept whose map, as a share of its largest value, is largest
-    there, with opacity by that share. Overlapping concepts are *not* seen below the strongest.
+    The picture beneath is grey, so that no colour of it looks like that of a concept. Each pixel
+    has the colour of the concept whose map, as a share of its largest value, is largest there, with
+    opacity by that share. Overlapping concepts are *not* seen below the strongest.
 
     image: a PIL image, ``(H, W)``, ``(H, W, 3)`` or ``(3, H, W)``; see ``as_picture``.
     maps: ``(k, h, w)``, not negative; resized to the picture.
@@ -46,7 +48,8 @@ def concept_picture(
     colors = concept_colors(len(values))
     strongest = shares.argmax(0)
     opacity = (alpha * shares.max(0).clip(0, 1))[..., None]
-    drawn = np.rint(picture + (colors[strongest] - picture) * opacity).astype(np.uint8)
+    beneath = (picture @ LUMA)[..., None]
+    drawn = np.rint(beneath + (colors[strongest] - beneath) * opacity).astype(np.uint8)
     if labels is None:
         return drawn
     swatches = [np.full((16, _SWATCH, 3), color, np.uint8) for color in colors]
@@ -67,6 +70,23 @@ def _below(drawn: np.ndarray, legend: np.ndarray) -> np.ndarray:
 
 
 def concept_colors(count: int) -> np.ndarray:
-    """Return distinct colours, ``(count, 3)`` floats 0..255."""
-    hues = [colorsys.hsv_to_rgb(number / count, 0.85, 1.0) for number in range(count)]
-    return np.asarray(hues, np.float32).reshape(count, 3) * 255
+    """Return distinct colours, ``(count, 3)`` floats 0..255.
+
+    Up to seven can be told apart by people who see few colours.
+    """
+    if count <= len(_PALETTE):
+        return np.asarray(_PALETTE[:count], np.float32).reshape(count, 3)
+    hues = [colorsys.hls_to_rgb(number / count, 0.55, 0.65) for number in range(count)]
+    return np.asarray(hues, np.float32) * 255
+
+
+_PALETTE = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (213, 94, 0),
+    (86, 180, 233),
+    (240, 228, 66),
+)
+"""The colours of Okabe and Ito 2008, "Color Universal Design", without black."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class FigureHead:
     model: str = ""
     picture: str = ""
     image: Any = None
+    # Many figures share one head, and shrinking a large photograph takes longer than the rest.
+    _thumbnails: dict[float, Given] = field(default_factory=dict, init=False, repr=False)
 
     def draw(
         self,
@@ -52,8 +54,13 @@ class FigureHead:
     def _given(self, look: Look) -> Given | None:
         if self.image is None:
             return None
+        if look.scale not in self._thumbnails:
+            self._thumbnails[look.scale] = self._thumbnail(look)
+        return self._thumbnails[look.scale]
+
+    def _thumbnail(self, look: Look) -> Given:
         picture = Image.fromarray(as_picture(self.image))
-        width, height = size = _thumbnail(*picture.size)
+        width, height = size = _thumbnail_size(*picture.size)
         pixels = look.pixels(width), look.pixels(height)
         return Given("Input", np.asarray(picture.resize(pixels, Image.Resampling.LANCZOS)), size)
 
@@ -61,7 +68,7 @@ class FigureHead:
 NO_HEAD = FigureHead()
 
 
-def _thumbnail(width: int, height: int) -> tuple[int, int]:
+def _thumbnail_size(width: int, height: int) -> tuple[int, int]:
     """Return the size of a picture in units: the same area for each form."""
     factor = min(_THUMBNAIL / math.sqrt(width * height), _LONGEST / max(width, height))
     return max(1, round(width * factor)), max(1, round(height * factor))

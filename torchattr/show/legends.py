@@ -24,16 +24,26 @@ class Legend:
     """The meaning of the colours of some pictures.
 
     bar: uint8 ``(height, width, 3)``, in pixels. ends: what its ends stand for.
+    text: the meaning. of: whose colours they are, if there are others.
     """
 
     bar: np.ndarray
     ends: tuple[str, str]
     text: str
+    of: str = ""
+
+    @property
+    def line(self) -> str:
+        """The whole meaning in one line."""
+        return f"{self.of}: {self.text}" if self.of else self.text
 
 
 @dataclass(frozen=True, eq=False)
 class LegendBlock:
-    """Legends below each other, then a note; the texts are beside the bars, or below if narrow."""
+    """Legends below each other, then a note; the texts are beside the bars.
+
+    In a narrow block they are above and below the bars, which take its width.
+    """
 
     legends: list[Legend]
     note: str
@@ -53,11 +63,24 @@ class LegendBlock:
         """Draw the block; ``position`` is its top left."""
         left, top = position
         for legend, lines, height in zip(self.legends, self._texts, self._heights, strict=True):
-            self._draw_bar(page, legend, left, top)
-            shift = (0, line_height(SIZE)) if self._is_narrow else (self._bar_width + GAP, 0)
-            page.write(lines, (left + shift[0], top + shift[1]), SIZE)
+            if self._is_narrow:
+                self._draw_narrow(page, legend, lines, (left, top))
+            else:
+                self._draw_bar(page, legend, left, top, BAR[0])
+                page.write(lines, (left + self._bar_width + GAP, top), SIZE)
             top += height
         page.write(self._note, (left, top), SIZE, page.look.colors.muted)
+
+    def _draw_narrow(
+        self, page: Drawing, legend: Legend, lines: list[str], position: tuple[int, int]
+    ) -> None:
+        left, top = position
+        names = wrap(legend.of, self.width, SIZE)
+        page.write(names, position, SIZE)
+        top += len(names) * line_height(SIZE)
+        self._draw_bar(page, legend, left, top, self.width - sum(self._end_widths))
+        color = page.look.colors.muted if names else None
+        page.write(lines, (left, top + line_height(SIZE)), SIZE, color)
 
     @cached_property
     def _end_widths(self) -> tuple[int, int]:
@@ -78,7 +101,8 @@ class LegendBlock:
     @cached_property
     def _texts(self) -> list[list[str]]:
         room = self.width if self._is_narrow else self.width - self._bar_width - GAP
-        return [wrap(one.text, room, SIZE) for one in self.legends]
+        texts = [one.text if self._is_narrow else one.line for one in self.legends]
+        return [wrap(text, room, SIZE) for text in texts]
 
     @cached_property
     def _note(self) -> list[str]:
@@ -87,15 +111,17 @@ class LegendBlock:
     @cached_property
     def _heights(self) -> list[int]:
         if self._is_narrow:
-            return [(len(lines) + 1) * line_height(SIZE) + GAP for lines in self._texts]
+            return [
+                (len(wrap(one.of, self.width, SIZE)) + 1 + len(lines)) * line_height(SIZE) + GAP
+                for one, lines in zip(self.legends, self._texts, strict=True)
+            ]
         return [len(lines) * (line_height(SIZE) + _LINE_GAP) for lines in self._texts]
 
-    def _draw_bar(self, page: Drawing, legend: Legend, left: int, top: int) -> None:
+    def _draw_bar(self, page: Drawing, legend: Legend, left: int, top: int, width: int) -> None:
         low, high = legend.ends
         muted = page.look.colors.muted
-        beside = left + self._end_widths[0] - GAP // 2 - width_of(low, SIZE)
-        start = left if self._is_narrow else beside
-        page.write([low], (start, top), SIZE, muted)
-        bar_left = start + width_of(low, SIZE) + GAP // 2
-        page.place(legend.bar, (bar_left, top + (line_height(SIZE) - BAR[1]) // 2, *BAR))
-        page.write([high], (bar_left + BAR[0] + GAP // 2, top), SIZE, muted)
+        bar_left = left + self._end_widths[0]
+        page.write([low], (bar_left - GAP // 2 - width_of(low, SIZE), top), SIZE, muted)
+        box = (bar_left, top + (line_height(SIZE) - BAR[1]) // 2, width, BAR[1])
+        page.place(legend.bar, box)
+        page.write([high], (bar_left + width + GAP // 2, top), SIZE, muted)

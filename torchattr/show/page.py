@@ -32,12 +32,12 @@ class Body(Markup):
     @property
     @abstractmethod
     def lead(self) -> int:
-        """The height of the headings above the first pictures."""
+        """The height of the headings."""
 
     @property
     @abstractmethod
     def height(self) -> int:
-        """The height from the first pictures on."""
+        """The height below the headings."""
 
     @property
     @abstractmethod
@@ -46,7 +46,7 @@ class Body(Markup):
 
     @abstractmethod
     def draw(self, page: Drawing, left: int, top: int) -> None:
-        """Draw it; ``top`` is that of the first pictures, below the headings."""
+        """Draw it; ``top`` is what follows the headings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class Page(Markup):
     def html(self) -> str:
         """Return the page without its title: that of the HTML page is above it."""
         line = f'<p class="muted">{escape(self.subtitle)}</p>' if self.subtitle else ""
-        legends = "".join(legend_html(one.bar, one.ends, one.text) for one in self.legends)
+        legends = "".join(legend_html(one.bar, one.ends, one.line) for one in self.legends)
         note = f'<p class="note muted">{escape(self.note)}</p>' if self.note else ""
         below = f'<div class="row"><div class="legends">{legends}</div>{note}</div>'
         return f'<div class="torchattr">{self._head(line)}{self.body.html()}{below}</div>'
@@ -118,7 +118,7 @@ class Page(Markup):
 
     @cached_property
     def _top(self) -> int:
-        """The top of the first pictures."""
+        """The top of the picture that belongs to all, and of what is below the headings."""
         top = MARGIN + len(self._title) * line_height(TITLE)
         top += len(self._subtitle) * line_height(NOTE)
         given = 0 if self.given is None else line_height(HEADING) + GAP // 2

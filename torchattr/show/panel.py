@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -17,7 +18,9 @@ from torchattr.show.class_table import ClassTable, Row
 from torchattr.show.drawing import Drawing
 from torchattr.show.legends import BAR, Legend
 from torchattr.show.look import LIGHT, Look
+from torchattr.show.numbers import short_number, value_range
 from torchattr.show.page import Given, Page
+from torchattr.show.scaling import kept
 from torchattr.show.styles import Style, faded, recolored, style_of, title_of
 
 View = Literal["crop", "photo"]
@@ -60,9 +63,10 @@ def draw_panel(
 ) -> Drawing:
     """Draw the explanation panel: the picture, then a row per class and a column per method.
 
-    Each row starts with the class and its score. Each map is scaled by its own
+    Above each row are the class and its score. Each map is scaled by its own
     largest value, so colours are *not* comparable between maps; ``rescale(shared=True)`` and
-    ``grid`` make pictures that are.
+    ``grid`` make pictures that are. Below each map is its largest value, or its range if its method
+    has negative ones, and the magnitude beyond which colours are clipped.
 
     image: the picture as it was read; see ``as_picture``.
     maps: for each method its raw maps ``(T, C, h, w)`` or ``(T, h, w)``, one per class. The key is
@@ -104,13 +108,14 @@ def draw_panel(
             label=label,
             score=None if scores is None else scores[index],
             cells=[column.draw(index, scene) for column in columns],
+            captions=[column.caption(index, scene) for column in columns],
         )
         for index, label in enumerate(labels)
     ]
     table = ClassTable([column.title for column in columns], rows, scene.size, activation)
     texts = (_note(columns, scene), title, subtitle)
     picture = Given(given, scene.input, scene.size)
-    return Page(table, _legends(columns, look), *texts, picture, look).draw()
+    return Page(table, _legends(columns, scene, look), *texts, picture, look).draw()
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,8 @@ def _checked(box: Sequence[float]) -> Box:
 
 @dataclass(frozen=True)
 class _Column:
+    """The maps of a method. values: reduced, ``(T, C, h, w)``."""
+
     title: str
     style: Style
     values: np.ndarray
@@ -206,14 +213,40 @@ class _Column:
         return cls(title_of(name), chosen, np.stack([chosen.reduce(one) for one in array]))
 
     def draw(self, index: int, scene: _Scene) -> np.ndarray:
-        placed = place(self.values[index], scene.seen, scene.picture.shape[:2])
-        painted = self.style.paint(scene.picture, placed)
+        painted = self.style.paint(scene.picture, self._placed(index, scene))
         return np.where(scene.unseen[..., None], scene.input, painted)
+
+    def caption(self, index: int, scene: _Scene) -> str:
+        """Return the largest value of a map or its range, and where its colours are clipped."""
+        values, sign = self.values[index], self.style.sign
+        shown = values if sign == "positive" else kept(values, sign)
+        is_signed = self.span[0] < 0
+        said = value_range(shown, is_signed)
+        if self.style.percentile == 100:
+            return said
+        scale = self.scale(index, scene)
+        if scale >= np.abs(shown).max():
+            return said
+        return f"{said} · clipped at {'±' if is_signed else ''}{short_number(scale)}"
+
+    def scale(self, index: int, scene: _Scene) -> float:
+        """Return the magnitude of the strongest colour."""
+        # Interpolation makes peaks a little lower than the number in the caption.
+        is_clipped = self.style.percentile < 100
+        return self.style.scale(self._placed(index, scene) if is_clipped else self.values[index])
+
+    def _placed(self, index: int, scene: _Scene) -> np.ndarray:
+        return place(self.values[index], scene.seen, scene.picture.shape[:2])
+
+    @cached_property
+    def span(self) -> tuple[int, int]:
+        """The ends of its colour bar."""
+        return self.style.span(self.values)
 
     @property
     def bar(self) -> tuple[Style, int, tuple[int, int]]:
         """What its colour bar depends on."""
-        return self.style, self.values.shape[1], self.style.span(self.values)
+        return self.style, self.values.shape[1], self.span
 
 
 def _note(columns: list[_Column], scene: _Scene) -> str:
@@ -222,19 +255,28 @@ def _note(columns: list[_Column], scene: _Scene) -> str:
     return f"Each map is scaled independently{scale}. {scene.note}".strip()
 
 
-def _legends(columns: list[_Column], look: Look) -> list[Legend]:
+def _legends(columns: list[_Column], scene: _Scene, look: Look) -> list[Legend]:
     """Return one legend for each colour bar in use, naming its columns."""
-    titles: dict[tuple[Style, int, tuple[int, int]], list[str]] = {}
+    sharing: dict[tuple[Style, int, tuple[int, int]], list[_Column]] = {}
     for column in columns:
-        titles.setdefault(column.bar, []).append(column.title)
+        sharing.setdefault(column.bar, []).append(column)
     return [
         Legend(
             style.bar(span, channels, look.pixels(BAR[0]), look.pixels(BAR[1])),
-            (_ENDS[span[0]], _ENDS[span[1]]),
-            f"{', '.join(names)}: {style.meaning}",
+            _ends(of, span, scene),
+            style.explained(span),
+            ", ".join(column.title for column in of),
         )
-        for (style, channels, span), names in titles.items()
+        for (style, channels, span), of in sharing.items()
     ]
+
+
+def _ends(columns: list[_Column], span: tuple[int, int], scene: _Scene) -> tuple[str, str]:
+    """Return the ends of a colour bar: numbers if it is that of a single map."""
+    if len(columns) > 1 or len(columns[0].values) > 1:
+        return _ENDS[span[0]], _ENDS[span[1]]
+    scale = columns[0].scale(0, scene)
+    return short_number(span[0] * scale), short_number(span[1] * scale)
 
 
 def _check_counts(

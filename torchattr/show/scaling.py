@@ -50,7 +50,7 @@ def rescale(
     check_choice("sign", sign, get_args(Sign))
     if percentile is not None and not 0 < percentile <= 100:
         raise InputError(f"percentile must be above 0 and at most 100, got {percentile}")
-    array = _keep(as_floats(values), sign)
+    array = kept(as_floats(values), sign)
     if array.size == 0:
         return array
     if shared or array.ndim <= 2:
@@ -111,7 +111,8 @@ def _share(values: Any) -> float:
     return share(unit(values), 8, float(np.finfo(np.float64).eps))
 
 
-def _keep(array: np.ndarray, sign: Sign) -> np.ndarray:
+def kept(array: np.ndarray, sign: Sign) -> np.ndarray:
+    """Return what is drawn of values: those of a sign, or all magnitudes; see ``rescale``."""
     if array.ndim < 2:
         raise ShapeError(f"values must have at least two axes (H, W), got the shape {array.shape}")
     if sign == "positive":

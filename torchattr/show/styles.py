@@ -14,7 +14,7 @@ from torchattr.show.arrays import as_floats
 from torchattr.show.channels import How, reduce_channels
 from torchattr.show.colors import colormap, is_diverging, table
 from torchattr.show.overlay import overlay
-from torchattr.show.scaling import Sign, rescale
+from torchattr.show.scaling import Sign, kept, rescale, scale_of
 
 FADE = 0.72
 """How far the part of a picture that the model did not see turns white."""
@@ -51,6 +51,17 @@ class Style(ABC):
         ramp = np.linspace(*span, width) * (-1 if self.sign == "negative" else 1)
         values = np.broadcast_to(ramp, (1, height, width))
         return self.paint(np.full((height, width, 3), 128, np.uint8), values)
+
+    def scale(self, values: np.ndarray) -> float:
+        """Return the magnitude of the strongest colour of a reduced map; larger ones have it, too.
+
+        values: as they are painted.
+        """
+        return float(scale_of(kept(values, self.sign), self.percentile))
+
+    def explained(self, span: tuple[int, int]) -> str:
+        """Return the meaning of the colours of a colour bar with these ends."""
+        return _ONE_SIDED.get((self.meaning, span), self.meaning)
 
     @abstractmethod
     def reduce(self, values: np.ndarray) -> np.ndarray:
@@ -133,6 +144,12 @@ class Overlay(Style):
 
 
 _SIGNED = "negative values lower the score, positive ones raise it"
+_DEVIATION = "below to above the mean of the map"
+_ONE_SIDED = {
+    (_SIGNED, (0, 1)): "positive values raise the score; none is negative",
+    (_SIGNED, (-1, 0)): "negative values lower the score; none is positive",
+}
+"""What is said of colours of which one half has no use."""
 
 HEAT = Heat()
 SIGNED_HEAT = Heat("sum", "all", 99.5, "RdBu_r", _SIGNED)
@@ -140,9 +157,7 @@ COLOR = Color()
 OVERLAY = Overlay(alpha=0.9, dim=DIM)
 SIGNED_OVERLAY = Overlay("sum", "all", 99.5, "RdBu_r", _SIGNED, 0.9, DIM)
 
-DEVIATION_OVERLAY = Overlay(
-    "deviation", "all", 99.5, "RdBu_r", "below to above the mean of the map", 0.9, DIM
-)
+DEVIATION_OVERLAY = Overlay("deviation", "all", 99.5, "RdBu_r", _DEVIATION, 0.9, DIM)
 
 STYLES: dict[str, Style] = {
     "heat": HEAT,

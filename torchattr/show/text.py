@@ -84,6 +84,13 @@ def _pieces(text: str) -> list[str]:
     return _PIECES.findall(" ".join(text.split()))
 
 
+def baseline(size: int) -> float:
+    """Return the distance from the top of a line to its baseline."""
+    # All fonts share the baseline that centres the built-in one in its line.
+    ascent, descent = font(size).getmetrics()
+    return line_height(size) / 2 + (ascent - descent) / 2
+
+
 def text_lines(
     lines: Iterable[str],
     position: tuple[float, float],
@@ -92,9 +99,7 @@ def text_lines(
     align: Align = "left",
 ) -> list[TextLine]:
     """Lay lines below each other; ``position`` is the top left, or the top middle."""
-    ascent, descent = font(size).getmetrics()
-    # All fonts share the baseline that centres the built-in one in its line.
-    first = position[1] + line_height(size) / 2 + (ascent - descent) / 2
+    first = position[1] + baseline(size)
     return [
         TextLine(text, position[0], first + number * line_height(size), size, color, align)
         for number, text in enumerate(lines)

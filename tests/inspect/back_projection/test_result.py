@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 import torchattr as ta
 from torchattr.inspect import draw_input, draw_signal
 from torchattr.inspect.back_projection.local_conv import within
-from torchattr.show import Drawing
+from torchattr.show import LIGHT, Drawing
 from torchattr.show.elements import Raster
 from torchattr.show.text import TextLine
 
@@ -49,6 +50,26 @@ def test_each_receptive_field_is_beside_what_comes_back_to_it() -> None:
     )
     with refused(ta.InputError, "example 2", "batch of 2"):
         found.picture(example=2)
+
+
+def test_fields_that_are_cut_off_lie_in_windows_of_one_size() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.ReLU())
+    whole = ta.back_project(model, X, "1", 0, start=(6, 6))
+    cut = ta.back_project(model, X, "1", [0, 1, 2])
+    assert cut.fields is not None
+    edges = ((slice(0, 3), slice(0, 5)), (slice(2, 7), slice(9, 12)), (slice(2, 7), slice(2, 7)))
+    cut = replace(cut, fields=(edges, edges))
+    outside = LIGHT.colors.rule
+    pairs = batched(pictures_of(cut.draw(0)))
+    assert {one.pixels.shape for pair in pairs for one in pair} == {(5, 5, 3)}
+    seen = draw_input(X[0])
+    assert (pairs[0][0].pixels[:2] == outside).all()
+    assert np.array_equal(pairs[0][0].pixels[2:], seen[edges[0]])
+    assert (pairs[1][1].pixels[:, 3:] == outside).all()
+    assert np.array_equal(pairs[1][0].pixels[:, :3], seen[edges[1]])
+    assert np.array_equal(pairs[2][0].pixels, seen[edges[2]])
+    assert "lie outside of the picture" in " ".join(texts_of(cut.draw(0)))
+    assert "outside" not in " ".join(texts_of(whole.draw(0)))
 
 
 def batched(pictures: list[Raster]) -> list[tuple[Raster, Raster]]:

@@ -18,12 +18,14 @@ from torchattr.inspect.back_projection.local_conv import within
 from torchattr.inspect.back_projection.seeds import Start
 from torchattr.inspect.drawing import (
     CELL,
+    OUTSIDE_NOTE,
     SIGNAL_NOTE,
+    are_cut,
     chosen_indices,
     draw_input,
     draw_signal,
+    in_windows,
     photo_tiles,
-    short_number,
     signal_legend,
 )
 from torchattr.show import (
@@ -35,6 +37,7 @@ from torchattr.show import (
     Look,
     as_picture,
     notebook,
+    short_number,
 )
 
 Field: TypeAlias = "tuple[slice, ...]"
@@ -161,14 +164,17 @@ class BackProjection:
         several = [
             _pictures(shown[one], None if fields is None else fields[one], seen) for one in chosen
         ]
+        note = SIGNAL_NOTE
+        if fields is not None and seen is not None:
+            kept = [fields[one] for one in chosen]
+            note += f" {OUTSIDE_NOTE}" if are_cut(kept) else ""
+            several = in_windows(several, kept, look.colors.rule)
         tiles = photo_tiles(several, [self._caption(example, one) for one in chosen], cell)
         if head.image is None:
             head = replace(head, image=seen)
         body, legends = CaptionedGrid(tiles, columns), [signal_legend(shown.shape[1])]
         title = f"Back-projections of {self.layer}"
-        return head.draw(
-            body, title, self._facts(example, fields is not None), legends, SIGNAL_NOTE, look
-        )
+        return head.draw(body, title, self._facts(example, fields is not None), legends, note, look)
 
     def _shown_fields(self, example: int, whole: Sequence[int]) -> Sequence[Field | None] | None:
         """Return the receptive fields, unless each is the whole input."""
