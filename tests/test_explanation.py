@@ -341,7 +341,7 @@ def test_methods_that_follow_one_another_share_the_work() -> None:
     methods = {
         "saliency": {},
         "rise": {"n_masks": 8},
-        "occlusion": {"sliding_window_shapes": (3, 4, 4)},
+        "occlusion": {"sliding_window_shapes": (3, 4, 4), "perturbations_per_eval": 1},
     }
     with stepping(lambda: told.append(share_done())):
         ta.explain(model, torch.rand(1, 3, 8, 8), methods, 0)

@@ -230,21 +230,16 @@ def explain(
     }
     alone = [name for name in requests if name not in calls]
     # Those that share a forward count as one; without any, that forward only reads the scores.
-    first = bool(calls)
-    with counted(first + len(alone)) as begin:
-        begin(0, first)
+    with counted(bool(calls) + len(alone)) as begin:
+        begin(0, bool(calls))
         solved = solve(
-            model,
-            given,
-            targets,
-            arguments,
-            list(calls.values()),
+            *(model, given, targets, arguments, list(calls.values())),
             key=output,
             skip_refused=skip_refused,
             memory=checked_memory(memory),
         )
         results = dict(zip(calls, solved.results, strict=True))
-        for number, name in enumerate(alone, first):
+        for number, name in enumerate(alone, bool(calls)):
             begin(number, number + 1)
             results[name] = requests[name].attribute(inputs, targets, additional_forward_args)
     refused = {name: solved.refused[k] for k, name in enumerate(calls) if k in solved.refused}

@@ -76,14 +76,9 @@ def layers(
         if not images:
             show_layers(which, depth, json)
             return
-        from torchattr.errors import InputError
         from torchattr.runs import LayerGridsJob
 
-        if json:
-            raise InputError(
-                f"--json is for the list of layers, but images are named: {', '.join(images)};"
-                " leave out one of them"
-            )
+        _check_lists(json, images)
 
         methods = methods_of(method)
         rules = options.rules_of(rule or ())
@@ -105,6 +100,17 @@ def layers(
 
         where = Destinations(out, overwrite, logdir, html, "Layer by layer", formats, dpi, theme)
         raise typer.Exit(run_on_images(images, which, where, jobs))
+
+
+def _check_lists(as_json: bool, images: Sequence[str]) -> None:
+    """Check that JSON is asked of the list; raises `InputError` if it is of grids of images."""
+    from torchattr.errors import InputError
+
+    if as_json:
+        raise InputError(
+            f"--json is for the list of layers, but images are named: {', '.join(images)};"
+            " leave out one of them"
+        )
 
 
 def methods_of(names: Sequence[str] | None) -> tuple[Any, ...]:
