@@ -53,6 +53,8 @@ def check_experimental_sets(experimental_sets: Any) -> None:
 
     Raises:
         InputTypeError: no lists of concepts.
+
+    >>> check_experimental_sets([[Concept(0, "striped", None), Concept(3, "random", None)]])
     """
     is_list = isinstance(experimental_sets, (list, tuple))
     if not is_list or not all(isinstance(one, (list, tuple)) for one in experimental_sets):

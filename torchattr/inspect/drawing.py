@@ -286,8 +286,8 @@ def chosen_indices(chosen: Sequence[int] | int | None, count: int, name: str) ->
     """
     if chosen is None:
         return list(range(count))
-    chosen = plain_numbers(chosen)
-    positions = [chosen] if isinstance(chosen, int) else list(chosen)
+    given = plain_numbers(chosen)
+    positions = [given] if isinstance(given, int) else list(given)
     if not positions:
         raise InputError(f"{name} is empty; leave it out for all {count}")
     for one in positions:
