@@ -41,9 +41,15 @@ def test_half_the_mean_difference(metric: Any) -> None:
         assert both.area_between[n].item() == pytest.approx(between, rel=0, abs=1e-10)
 
 
-def test_a_single_region_has_no_order() -> None:
-    with pytest.warns(UndefinedMetricWarning, match="or there is only one") as heard:
-        both = both_orders(region_perturbation, MODEL, X, MAPS, 1, size=9)
+def test_a_single_region_has_one_order() -> None:
+    both = both_orders(region_perturbation, MODEL, X, MAPS, 1, size=9)
+    assert torch.equal(both.most.scores, both.least.scores)
+    assert both.area_between.tolist() == [0, 0]
+
+
+def test_a_constant_map_has_no_order() -> None:
+    with pytest.warns(UndefinedMetricWarning, match="all features are worth the same") as heard:
+        both = both_orders(region_perturbation, MODEL, X, torch.ones_like(MAPS), 1, size=2)
     assert len(heard) == 1
     assert bool(both.combined.isnan().all())
 

@@ -147,8 +147,8 @@ def deletion_curve(
         options: see :class:`torchattr.evaluate.DeletionOptions`; a softmax by default.
 
     Returns:
-        the curve of each map; NaN with a warning where all features are said to be worth the same,
-        as by a constant map, or there is only one: they have no order.
+        the curve of each map; NaN with a warning where several features are all said to be worth
+        the same, as by a constant map: they have no order.
 
     Raises:
         ShapeError: attributions, masks or baselines that do not fit the inputs.

@@ -195,8 +195,8 @@ class Deletions:
     ) -> Tensor:
         """Return scores along the order of each map: `(N, steps)`, or `(N, targets, steps)`.
 
-        Where all features of a map are worth the same, or there is only one, there is no order:
-        these are NaN, with a warning. Each target has the scores by the order of its own map.
+        Where all features of a map are worth the same, there is no order: these are NaN, with a
+        warning. Each target has the scores by the order of its own map.
 
         Args:
             first: which features come first.
@@ -214,7 +214,7 @@ class Deletions:
             along = torch.stack([own[..., target] for target, own in enumerate(found)], -1)
         known = torch.stack(is_defined, 1).to(along.device).expand(-1, along.shape[-1])
         values = self.in_form(along.movedim(0, -1))
-        because = "all features are worth the same, or there is only one"
+        because = "all features are worth the same"
         return undefined(values, self.in_form(known)[..., None], metric, because)
 
     @property

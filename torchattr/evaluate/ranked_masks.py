@@ -66,8 +66,8 @@ class Order(NamedTuple):
     Attributes:
         ranks: for each input the rank of each element's feature from 0 on, `(N, ...)`. Pictures
             whose features span all channels have one for each pixel, `(N, 1, h, w)`.
-        is_defined: whether the features of each example differ, `(N,)`; otherwise the ranks are
-            those of their numbers.
+        is_defined: whether the features of each example differ, or there is only one, `(N,)`;
+            otherwise the ranks are those of their numbers.
     """
 
     ranks: list[Tensor]
@@ -91,7 +91,8 @@ def order_of(features: Segments, attributions: Sequence[Tensor], first: Ranking 
         raise InputError(f"order must be 'most' or 'least', got {first!r}")
     means, counts = features.means(attributions)
     present = counts > 0
-    is_defined = has_order(means, present, counts.amax(1))
+    is_alone = present.sum(1) == 1  # There is one order, whatever the map says.
+    is_defined = is_alone | has_order(means, present, counts.amax(1))
     means = means if first == "most" else -means
     order = means.masked_fill(~present, -torch.inf).argsort(dim=1, descending=True, stable=True)
     ranks = torch.empty_like(order)
