@@ -230,6 +230,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     " decomposition by NumPy",
     "methods._cam.replaced": "methods/test_ablation_cam.py: by models that run whole",
     "methods._cam.second_order": "methods/test_smooth_grad_cam_plus_plus.py: by the moments",
+    "methods._relevance.by_composite": "methods/test_lrp.py: what its constructor takes",
     "methods.eigen_cam": "methods/test_class_activation_map.py: one table of formulas",
     "methods.eigen_grad_cam": "methods/test_class_activation_map.py: as for eigen_cam",
     "methods.fem": "methods/test_class_activation_map.py: as for eigen_cam",

@@ -93,6 +93,8 @@ def test_baselines() -> None:
         ((0, 0), ShapeError, r"2 entries for 1 inputs"),
         ("zero", InputTypeError, r"must be a number or a tensor, got str"),
         (True, InputTypeError, r"got bool"),
+        (-1e300, InputError, r"a number that float32 holds.*got -1e\+300"),
+        (10**400, InputError, r"a number that float32 holds"),
         (torch.zeros(3, 3), ShapeError, r"shape \(3, 3\), which does not broadcast.*\(2, 3\)"),
         (torch.zeros(1, 2, 3), ShapeError, r"does not broadcast"),
     ],

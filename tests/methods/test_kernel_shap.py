@@ -11,7 +11,7 @@ from peers import Counting, classifier, picture_net, pictures, rows
 from torch import Tensor
 
 import torchattr as ta
-from torchattr.errors import InputError, InputTypeError
+from torchattr.errors import InputError, InputTypeError, OutputError
 
 EXACT = 1e-10
 OF_EACH = torch.tensor([[0] * 6, [1, 2, 2, 3, 4, 5], [7, 7, 7, 8, 8, 8]])
@@ -105,3 +105,10 @@ def test_bad_arguments_are_refused() -> None:
         explained(rows(), n_samples=1)
     with refused(InputTypeError, "n_samples", "'many'"):
         explained(rows(), n_samples="many")
+
+
+@pytest.mark.parametrize("method", [ta.KernelShap, ta.Lime])
+def test_scores_that_no_model_fits_are_a_sentence(method: Any) -> None:
+    made = method(lambda x: x.sum(1, keepdim=True).expand(-1, 2))
+    with refused(OutputError, "scores of coalitions are NaN or infinite", "baselines"):
+        made.attribute(torch.ones(1, 4), float("inf"), 1, n_samples=8)

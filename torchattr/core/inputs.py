@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -131,6 +132,7 @@ def as_baselines(baselines: Any, inputs: Inputs) -> tuple[Tensor | int | float, 
     a bool input may be a bool.
 
     Raises:
+        InputError: a finite number that the dtype of its input does not hold.
         InputTypeError: a baseline that is neither a number nor a tensor.
         ShapeError: a wrong number of baselines, or a tensor that does not broadcast to its input.
     """
@@ -163,6 +165,11 @@ def _checked_baseline(value: Any, tensor: Tensor, name: str) -> Tensor | int | f
     value = plain_numbers(value)
     fits = tensor.dtype == torch.bool or not isinstance(value, bool)
     if isinstance(value, (int, float)) and fits:
+        if tensor.is_floating_point() and torch.finfo(tensor.dtype).max < abs(value) < inf:
+            kind, shown = str(tensor.dtype).removeprefix("torch."), str(value)[:40]
+            raise InputError(
+                f"{name} must be a number that {kind} holds, as its input does, got {shown}"
+            )
         return value
     if not isinstance(value, Tensor):
         raise InputTypeError(

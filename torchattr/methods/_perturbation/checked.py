@@ -1,4 +1,4 @@
-"""Checks of the numbers that several methods take: counts, seeds and standard deviations."""
+"""Checks of the numbers that several methods take: counts, seeds, deviations, scores to fit."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from math import isinf, isnan
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from torchattr.core.arguments import plain_numbers
 from torchattr.core.inputs import Inputs
-from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
 
 
 def checked_count(value: Any, name: str, least: int = 1, expected: str = "an int") -> int:
@@ -112,3 +113,17 @@ def checked_stdevs(stdevs: Any, inputs: Inputs) -> list[float]:
 
 def _described(value: Any) -> str:
     return f"{type(value).__name__} {reprlib.repr(value)}"
+
+
+def check_fitted(scores: Tensor) -> None:
+    """Check that scores can be fitted by a linear model.
+
+    Raises:
+        OutputError: NaN or infinite ones.
+    """
+    wrong = int((~torch.isfinite(scores)).sum())
+    if wrong:
+        raise OutputError(
+            f"{wrong} of {scores.numel()} scores of coalitions are NaN or infinite, which no linear"
+            " model fits; see what the model returns for the baselines"
+        )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from torchattr.errors import InputTypeError, PackageError
+from torchattr.methods._perturbation.checked import check_fitted
 
 
 def default_model() -> Any:
@@ -50,7 +51,11 @@ def coefficients(model: Any, features: Tensor, scores: Tensor, weights: Tensor) 
         features: `(samples, features)`.
         scores: `(samples,)`.
         weights: `(samples,)`.
+
+    Raises:
+        OutputError: a score is NaN or infinite.
     """
+    check_fitted(scores)
     if hasattr(model, "representation"):
         data = TensorDataset(features, scores, weights)
         model.fit(DataLoader(data, batch_size=len(features)))

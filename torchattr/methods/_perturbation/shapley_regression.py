@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchattr.methods._perturbation.checked import check_fitted
+
 
 def shapley_regression(
     kept: Tensor, values: Tensor, empty: Tensor, full: Tensor, members: Tensor
@@ -22,7 +24,11 @@ def shapley_regression(
 
     Returns:
         `(features, rows, targets)`.
+
+    Raises:
+        OutputError: a score is NaN or infinite.
     """
+    check_fitted(torch.cat([values, empty[None], full[None]]))
     table, total, rises = (part.cpu().double() for part in (kept, full - empty, values - empty))
     if table.shape[1] == 1 == len(members):
         solved = _solved(table[:, 0], rises.flatten(1), total.flatten())
