@@ -134,6 +134,24 @@ def test_reading_ends_for_good_whether_a_process_has_died_or_not(loaded, tensors
     end_reading(found)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
+@pytest.mark.parametrize("another_died", [True, False])
+def test_a_process_that_cannot_end_is_killed(loaded, tensors, another_died) -> None:
+    found = read_batches(PicturesToRead(tensors(100), loaded), [[k] for k in range(100)], 2)
+    next(found)
+    first, second = multiprocessing.active_children()
+    # What is stopped does not see that it is told to end.
+    os.kill(second.pid, signal.SIGSTOP)
+    try:
+        if another_died:
+            os.kill(first.pid, signal.SIGKILL)
+        end_reading(found)
+        assert not first.is_alive()
+        assert not second.is_alive()
+    finally:
+        second.kill()
+
+
 def test_where_this_process_reads_nothing_has_to_end(loaded, tensors) -> None:
     found = read_batches(PicturesToRead(tensors(), loaded), [[0], [1]], 0)
     end_reading(found)

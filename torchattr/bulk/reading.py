@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -25,6 +26,9 @@ _AHEAD = 2
 
 _NICENESS = 10
 """How far processes that read step back behind the threads that compute on the same cores."""
+
+_ENDING_S = 2.0
+"""Seconds that a process gets to end after PyTorch has told it to."""
 
 _LOST = "DataLoader worker (pid"
 """What PyTorch says of a process that died; not of an error in one, which it names otherwise."""
@@ -190,7 +194,8 @@ def end_reading(batches: Iterator[ReadBatch]) -> None:
     """End the processes that read, whether all batches were taken or not.
 
     PyTorch ends them when the iterator is deleted. That may be anywhere, and what the handler of
-    its signal raises there for a process that had died cannot be caught.
+    its signal raises there for a process that had died cannot be caught. If it raises, PyTorch does
+    not wait for the others.
     """
     end = getattr(batches, "_shutdown_workers", None)
     if end is None:  # This process reads.
@@ -200,6 +205,17 @@ def end_reading(batches: Iterator[ReadBatch]) -> None:
     except RuntimeError as error:
         if _LOST not in str(error):
             raise
+    finally:
+        _see_dead(batches._workers)  # type: ignore[attr-defined]
+
+
+def _see_dead(processes: Iterable[BaseProcess]) -> None:
+    """Wait for these processes, which were told to end, and kill those that do not."""
+    for process in processes:
+        process.join(_ENDING_S)
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 def _step_back(worker: int) -> None:
