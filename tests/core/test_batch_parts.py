@@ -10,14 +10,14 @@ from torch import Tensor
 
 import torchattr as ta
 from torchattr import evaluate
-from torchattr.core.targets import bundle
-from torchattr.evaluate import shared_maps
-from torchattr.evaluate.batch_parts import (
+from torchattr.core.batch_parts import (
     can_be_cut,
     part_of_arguments,
     part_of_methods,
     part_of_target,
 )
+from torchattr.core.targets import bundle
+from torchattr.evaluate import shared_maps
 
 METHODS = ["saliency", "layer_cam", "input_x_gradient"]
 LAYER = "2"
