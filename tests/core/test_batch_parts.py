@@ -10,7 +10,7 @@ from torchattr.core.batch_parts import (
     part_of_methods,
     part_of_target,
 )
-from torchattr.core.targets import bundle
+from torchattr.core.targets import Neuron, bundle
 
 SOME = slice(1, 3)
 
@@ -24,6 +24,8 @@ def test_targets() -> None:
     assert can_be_cut([1, 2, 3], 3)
     assert not can_be_cut([1, 2, 3], 4)
     assert not can_be_cut(lambda output: output[:, 0], 3)
+    assert not can_be_cut(Neuron("0", lambda values: values[:, 0]), 3)
+    assert can_be_cut(Neuron("0", 2), 3)
 
 
 def test_arguments_and_options() -> None:

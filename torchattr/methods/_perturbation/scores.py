@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.core.batch_parts import part_of_target
+from torchattr.core.batch_parts import can_be_cut, part_of_target
 from torchattr.core.inputs import Inputs, is_batched
 from torchattr.core.output_target import FixedTarget
 from torchattr.core.outputs import select_output
@@ -135,8 +135,8 @@ class TargetScores:
     @property
     def divisible(self) -> bool:
         """Whether the target can be evaluated for a subset of the batch."""
-        whole = any(callable(one) and not isinstance(one, FixedTarget) for one in self.targets)
-        return not whole and not has_fixed_batch(self.model)
+        can_be = all(can_be_cut(one, self.batch) for one in self.targets)
+        return can_be and not has_fixed_batch(self.model)
 
     @property
     def has_own_arguments(self) -> bool:
