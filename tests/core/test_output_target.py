@@ -13,7 +13,6 @@ from torch import Tensor
 import torchattr as ta
 from torchattr.core.output_target import (
     Entries,
-    OfExample,
     OutputTarget,
     as_classes,
     class_rows,
@@ -67,7 +66,6 @@ def test_a_fixed_target_follows_its_examples() -> None:
     assert fixed.of_rows(slice(1, 2))(OUTPUT[1:]).tolist() == [50]
     twice = fixed.with_entries(lambda entry: entry.repeat(2))
     assert twice(torch.cat([OUTPUT, 2 * OUTPUT])).tolist() == [9, 50, 36, 200]
-    assert OfExample(SQUARED, 1, 2)(OUTPUT[1:]).tolist() == [50]
 
 
 def test_functions_are_told_from_classes() -> None:

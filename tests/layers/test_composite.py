@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -38,6 +40,38 @@ def test_first_then_last_then_layer_then_operation(position: Position, rule: ta.
 def test_a_place_without_a_rule_has_that_of_its_layer() -> None:
     plain = Composite({"linear": GENERAL}, layers={"a": NAMED})
     assert plain.rule_for(CALL, Position("a", is_first=True, is_last=True)) is NAMED
+
+
+class ByExample(ta.LayerRule):
+    def __init__(self, values: list[int]) -> None:
+        self.values = values
+
+    def backward(self, call: ta.Call, grad: Tensor, *saved: Tensor) -> Tensor:
+        return grad
+
+    def of_example(self, number: int, count: int) -> ByExample:
+        assert len(self.values) == count
+        return ByExample(self.values[number : number + 1])
+
+
+def test_rules_of_one_example() -> None:
+    own = ByExample([3, 4])
+    whole = Composite(
+        {"linear": own, "relu": GENERAL},
+        first=own,
+        layers={"a": own, "b": NAMED},
+        inside={"c": own},
+        strict=False,
+    )
+    found = whole.of_example(1, 2)
+    made: Any = found["linear"]
+    assert made.values == [4]
+    assert found.first is found.layers["a"] is found.inside["c"] is made
+    assert found["relu"] is GENERAL
+    assert found.layers["b"] is NAMED
+    assert found.last is None
+    assert not found.strict
+    assert whole.first is own
 
 
 def test_a_rule_that_saves_serves_calls_of_rules_that_do_not() -> None:

@@ -102,31 +102,6 @@ class OutputTarget(ABC):
         return f"{self.title or type(self).__name__}({shown})"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class OfExample(OutputTarget):
-    """A target for one example of a batch that is run by itself.
-
-    Attributes:
-        target: the target of the batch.
-        number: the position of the example.
-        count: number of examples of the batch.
-    """
-
-    target: OutputTarget
-    number: int
-    count: int
-
-    def entries(self, output: Tensor, count: int) -> Entries:
-        row = slice(self.number, self.number + 1)
-        return tuple(entry[row] for entry in self.target.entries(output, self.count))
-
-    def decide(self, output: Tensor, *entries: Tensor) -> Entries:
-        return self.target.decide(output, *entries)
-
-    def value(self, output: Tensor, *entries: Tensor) -> Tensor:
-        return self.target.value(output, *entries)
-
-
 def _shown(value: Any) -> str:
     """Return a field for `repr`: tensors by their shape."""
     if isinstance(value, (Tensor, np.ndarray)):

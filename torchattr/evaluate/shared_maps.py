@@ -10,18 +10,18 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from torchattr.core.batch_parts import (
+    can_be_cut,
+    part_of_arguments,
+    part_of_methods,
+    part_of_target,
+)
 from torchattr.core.inputs import Inputs, as_arguments
 from torchattr.core.stepping import step
 from torchattr.core.targets import bundle
 from torchattr.core.types import Layers, OutputKey
 from torchattr.core.warn import unheard
 from torchattr.errors import InputError, InputTypeError, Message, TorchattrError
-from torchattr.evaluate.batch_parts import (
-    can_be_cut,
-    part_of_arguments,
-    part_of_methods,
-    part_of_target,
-)
 from torchattr.evaluate.measured_inputs import measured_inputs
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.perturbed_rows import SampleNoise, copies_at_once

@@ -83,6 +83,27 @@ class Composite(dict[str, LayerRule]):
             return self.last
         return self.layers.get(position.layer, self[call.operation.name])
 
+    def of_example(self, number: int, count: int) -> Composite:
+        """Return the rules for one example of a batch, as :meth:`LayerRule.of_example`."""
+
+        made: dict[int, LayerRule] = {}
+
+        def own(rule: LayerRule) -> LayerRule:
+            # One rule for many calls stays one.
+            return made.setdefault(id(rule), rule.of_example(number, count))
+
+        def of_each(rules: Mapping[str, LayerRule]) -> dict[str, LayerRule]:
+            return {name: own(rule) for name, rule in rules.items()}
+
+        return Composite(
+            of_each(self),
+            first=self.first and own(self.first),
+            last=self.last and own(self.last),
+            layers=of_each(self.layers),
+            inside=of_each(self.inside),
+            strict=self.strict,
+        )
+
     def saving(self, operation: str, module: str = "") -> LayerRule | None:
         """Return a rule that saves what each rule of an operation's calls may need.
 

@@ -112,6 +112,17 @@ class LayerRule(ABC):
         """Return the rule to use where relevance itself arrives, below a terminal rule."""
         return self
 
+    def of_example(self, number: int, count: int) -> LayerRule:
+        """Return the rule for one example of a batch, where that is run by itself.
+
+        It is this rule by default, as for all whose parameters are the same for each example.
+
+        Args:
+            number: the position of the example.
+            count: number of examples of the batch.
+        """
+        return self
+
 
 NodeHook: TypeAlias = Callable[[Any], Any]
 """Hangs a rule on a node of PyTorch's own graph; returns a handle whose `remove` undoes that."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
+from helpers import assert_same, noise
+from torch import nn
 
 import torchattr as ta
 from torchattr.methods._perturbation.batch_repeat import (
@@ -54,6 +59,42 @@ def test_a_callable_is_asked_block_by_block() -> None:
 
 
 SIDE_BY_SIDE = Copies(2, side_by_side=True)
+
+
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_a_selector_of_a_neuron_is_asked_copy_by_copy(side_by_side: bool) -> None:
+    own = torch.tensor([1, 0])
+
+    def selector(values: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        rows, state = values
+        return rows[torch.arange(2), own] * state.sum()
+
+    copies = Copies(3, side_by_side)
+    rows, state = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([2.0])
+    found: Any = copies.of_target(ta.Neuron("0", selector))
+    given = (copies.of_rows(rows), state)
+    assert found.selector(given).tolist() == copies.of_rows(selector((rows, state))).tolist()
+    assert copies.of_target(ta.Neuron("0", (1, 2))) == ta.Neuron("0", (1, 2))
+
+
+NEURON = ta.Neuron("0", lambda values: values[torch.arange(3), torch.tensor([1, 2, 0])])
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        (ta.IntegratedGradients, {"n_steps": 4}),
+        (ta.IntegratedGradients, {"n_steps": 4, "internal_batch_size": 6}),
+        (ta.FeatureAblation, {"perturbations_per_eval": 3}),
+        (ta.GradientShap, {"baselines": torch.zeros(1, 4).double(), "n_samples": 3}),
+    ],
+)
+def test_neurons_by_example_in_copies(method: Any, options: Any) -> None:
+    model: Any = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)).double()
+    x = noise(3, 4)
+    found = method(model).attribute(x, target=NEURON, **options)
+    of_units = method(model[0]).attribute(x, target=[1, 2, 0], **options)
+    assert_same(found, of_units, 1e-12)
 
 
 def test_copies_of_an_example_may_follow_each_other() -> None:

@@ -166,6 +166,92 @@ def test_callables_and_neurons() -> None:
         assert abs(ledger.error) <= 1e-12 * abs(ledger.score)
 
 
+CLASSES = torch.tensor([3, 0])
+
+
+def first_and_own(values: Tensor) -> Tensor:
+    return values[:, 0] + values[torch.arange(2), CLASSES]
+
+
+BY_EXAMPLE: dict[str, Any] = {
+    "function": first_and_own,
+    "gather": lambda output: output.gather(1, CLASSES[:, None])[:, 0],
+    "neuron": ta.Neuron("5", lambda values: first_and_own(values.mean((2, 3)))),
+    "difference": ta.Difference([3, 0], [1, 2]),
+    "several": ta.Classes(ta.Difference([3, 0], [1, 2]), 2),
+    "single": torch.tensor([3]),
+}
+
+
+@pytest.mark.parametrize("start", ["score", "one"])
+@pytest.mark.parametrize("name", BY_EXAMPLE)
+def test_targets_by_example_of_any_kind(name: str, start: Any) -> None:
+    made, target = ta.LRP(vgg_like(), start=start), BY_EXAMPLE[name]
+    expected = made.attribute(PICTURES, target)
+    maps, ledgers = made.attribute(PICTURES, target, return_ledger=True)
+    assert_same(maps, expected, 1e-12)
+    for row, own in enumerate(ledgers):
+        several = own if isinstance(own, list) else [own]
+        sums = expected[row].reshape(len(several), -1).sum(1).tolist()
+        assert [one.inputs for one in several] == pytest.approx(sums, rel=1e-9)
+        assert max(abs(one.error) for one in several) <= 1e-11
+
+
+SCALE = torch.tensor([0.5, 2.0], dtype=torch.float64).view(2, 1, 1, 1)
+FURTHER: dict[str, tuple[Callable[..., Tensor], Any]] = {
+    "tensor": (lambda x, scale: x * scale, SCALE),
+    "beside a number": (lambda x, scale, number: x * scale + number, (SCALE, 0.5)),
+    "in a dict": (lambda x, further: x * further["scale"], ({"scale": SCALE, "name": "x"},)),
+    "in a list": (lambda x, further: x * further[0], ([SCALE],)),
+    "for all": (lambda x, scale: x * scale[:, None, None], SCALE.new_ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_arguments_by_example(name: str) -> None:
+    network, (prepared, arguments) = vgg_like(), FURTHER[name]
+    made = ta.LRP(lambda x, *further: network(prepared(x, *further)))
+    expected = made.attribute(PICTURES, [3, 0], arguments)
+    maps, ledgers = made.attribute(PICTURES, [3, 0], arguments, return_ledger=True)
+    assert_same(maps, expected, 1e-12)
+    sums = expected.sum((1, 2, 3)).tolist()
+    assert [ledger.inputs for ledger in ledgers] == pytest.approx(sums, rel=1e-9)
+
+
+LOW, HIGH = (
+    PICTURES.amin((1, 2, 3), keepdim=True) - 0.1,
+    PICTURES.amax((1, 2, 3), keepdim=True) + 0.3,
+)
+BOXES: dict[str, tuple[Any, Any]] = {
+    "by example": (LOW, HIGH),
+    "one of them": (LOW, 5.0),
+    "for each value": (PICTURES - 0.2, PICTURES + 0.1),
+    "by channel": (PICTURES.amin((0, 2, 3))[:, None, None], 5.0),
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_bounds_by_example(name: str) -> None:
+    low, high = BOXES[name]
+    made = ta.LRP(resnet_like(), "epsilon_gamma_box", low=low, high=high)
+    maps, ledgers = made.attribute(PICTURES, [3, 0], return_ledger=True)
+    assert_same(maps, made.attribute(PICTURES, [3, 0]), 1e-12)
+    assert ledgers == made.ledgers(PICTURES, [3, 0])
+    for row, ledger in enumerate(ledgers):
+        assert ledger.inputs == pytest.approx(maps[row].sum().item(), rel=1e-9)
+        assert abs(ledger.error) <= 1e-11 * abs(ledger.score)
+
+
+def test_bounds_of_a_layer_by_example() -> None:
+    table = {"conv": "gamma", "linear": "epsilon", "0": "z_box"}
+    found, first = (
+        ta.LRP(vgg_like(), rules, low=LOW, high=HIGH).attribute(PICTURES, 1, return_ledger=True)
+        for rules in (table, "epsilon_gamma_box")
+    )
+    assert_same(found[0], first[0])
+    assert found[1] == first[1]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_start_at_one_is_the_same_in_units_of_the_score(method: str) -> None:
     model = resnet_like()

@@ -11,7 +11,7 @@ from helpers import assert_same, noise, refused
 from relevance_networks import PICTURES, resnet_like, vgg_like
 
 import torchattr as ta
-from torchattr.errors import InputError, InputTypeError, LayerError
+from torchattr.errors import InputError, InputTypeError, LayerError, TorchattrWarning
 from torchattr.layers import Composite
 from torchattr.methods._relevance.composites import RuleSettings
 from torchattr.methods._relevance.relevance import RelevanceAttribution
@@ -37,7 +37,7 @@ def test_a_subclass_states_a_composite() -> None:
 def test_the_ledger_comes_beside_the_same_map(method: Any) -> None:
     made = method(resnet_like())
     found, ledgers = made.attribute(PICTURES, 1, return_ledger=True)
-    assert_same(found, made.attribute(PICTURES, 1))
+    assert_same(found, made.attribute(PICTURES, 1), 1e-12)
     assert ledgers == made.ledgers(PICTURES, 1)
     assert len(ledgers) == 2
     assert all(isinstance(ledger, ta.Ledger) for ledger in ledgers)
@@ -59,18 +59,66 @@ def test_an_account_is_the_attribution_and_its_ledgers(method: Any, target: Any)
     ).coverage.describe(made.table)
 
 
-@pytest.mark.parametrize("return_ledger", [False, True])
-def test_the_attribution_and_the_ledger_of_one_example_run_the_model_once(
-    return_ledger: bool,
-) -> None:
-    model, runs = vgg_like(), list[int]()
+@pytest.mark.parametrize(
+    ("count", "return_ledger", "expected"),
+    [(1, False, [1]), (1, True, [1]), (2, False, [2]), (2, True, [2, 1, 1])],
+)
+def test_each_example_runs_once(count: int, return_ledger: bool, expected: list[int]) -> None:
+    """Beside the forward of a batch, which has no graph."""
+    model, runs = vgg_like(), list[tuple[int, bool]]()
 
     def counted(x: Any) -> Any:
-        runs.append(len(x))
-        return model(x)
+        found = model(x)
+        runs.append((len(x), found.requires_grad))
+        return found
 
-    ta.LRP(counted).attribute(PICTURES[:1], 1, return_ledger=return_ledger)
-    assert runs == [1]
+    ta.LRP(counted).attribute(PICTURES[:count], 1, return_ledger=return_ledger)
+    assert [size for size, _ in runs] == expected
+    assert sum(size for size, with_graph in runs if with_graph) == count
+
+
+@pytest.mark.parametrize("target", [[3, 1], None, ta.Classes(2, 0), ta.TopK(2)])
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_beside_ledgers_have_the_form_of_others(method: Any, target: Any) -> None:
+    def model(x: Any, y: Any) -> Any:
+        return network(x + y)
+
+    network = resnet_like()
+    made, pair = method(model), (PICTURES, PICTURES.flip(0) / 2)
+    maps, ledgers = made.attribute(pair, target, return_ledger=True)
+    for found, expected in zip(maps, made.attribute(pair, target), strict=True):
+        assert_same(found, expected, 1e-12)
+    for row, own in enumerate(ledgers):
+        several = own if isinstance(own, list) else [own]
+        sums = torch.stack([part[row].reshape(len(several), -1).sum(1) for part in maps]).sum(0)
+        assert [one.inputs for one in several] == pytest.approx(sums.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_one_score_of_a_batch_has_one_ledger(keepdim: bool) -> None:
+    network = vgg_like()
+    made = ta.LRP(lambda x: network(x)[:, 1:2].mean(0, keepdim))
+    maps, (ledger,) = made.attribute(PICTURES, return_ledger=True)
+    assert_same(maps, made.attribute(PICTURES), 1e-12)
+    assert ledger.score == pytest.approx(network(PICTURES)[:, 1].mean().item(), rel=1e-12)
+    assert ledger.inputs == pytest.approx(maps.sum().item(), rel=1e-9)
+    assert abs(ledger.error) <= 1e-11 * abs(ledger.score)
+    assert made.ledgers(PICTURES) == [ledger]
+
+
+def test_examples_that_change_each_other_are_warned_of() -> None:
+    network = vgg_like()
+    made = ta.LRP(lambda x: network(x - x.mean(0) / 2))
+    with pytest.warns(TorchattrWarning, match="depends on the others of its batch"):
+        maps, ledgers = made.attribute(PICTURES, 1, return_ledger=True)
+    for row, ledger in enumerate(ledgers):
+        assert ledger.inputs == pytest.approx(maps[row].sum().item(), rel=1e-9)
+        assert abs(ledger.error) <= 1e-11 * abs(ledger.score)
+
+
+def test_a_batch_of_no_examples_has_no_ledgers() -> None:
+    maps, ledgers = ta.LRP(vgg_like()).attribute(PICTURES[:0], 1, return_ledger=True)
+    assert (maps.shape, ledgers) == (PICTURES[:0].shape, [])
 
 
 def test_an_account_is_of_one_example() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from torchattr.core.inputs import map_batched
 from torchattr.core.output_target import FixedTarget
-from torchattr.core.targets import Classes, TopK, bundle, plain
+from torchattr.core.pytree import with_tensors
+from torchattr.core.targets import Classes, Neuron, TopK, bundle, plain
 from torchattr.core.types import SingleTarget
 
 
@@ -46,11 +48,11 @@ class Copies:
             return tuple(arguments)
         return map_batched(arguments, batch_size, self.of_rows)
 
-    def of_target(self, target: SingleTarget | TopK | Classes) -> Any:
+    def of_target(self, target: SingleTarget | TopK | Classes | Neuron) -> Any:
         """Return a target for all copies; without entries for examples it fits any batch.
 
-        A callable is called with one copy of the batch at a time, since it may hold one entry per
-        example.
+        A callable, also one that selects a neuron, is called with one copy of the batch at a time,
+        since it may hold one entry per example.
         """
         target = plain(target)
         if self.times == 1:
@@ -63,6 +65,8 @@ class Copies:
             return self._of_list(target)
         if isinstance(target, FixedTarget):
             return target.with_entries(self.of_rows)
+        if isinstance(target, Neuron) and callable(target.selector):
+            return replace(target, selector=self._each_copy(target.selector))
         return self._each_copy(target) if callable(target) else target
 
     def split(self, rows: Tensor) -> list[Tensor]:
@@ -76,12 +80,20 @@ class Copies:
             return [entry for entry in entries for _ in range(self.times)]
         return entries * self.times
 
-    def _each_copy(self, target: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
-        def each_copy(output: Tensor) -> Tensor:
-            values = [target(rows).reshape(-1) for rows in self.split(output)]
-            return torch.stack(values, 1).reshape(-1) if self.side_by_side else torch.cat(values)
+    def _each_copy(self, target: Any) -> Any:
+        """Return what reads all copies, given what reads one."""
+
+        def each_copy(values: Any) -> Tensor:
+            copies = [with_tensors(values, partial(self._copy, k)) for k in range(self.times)]
+            found = [target(copy).reshape(-1) for copy in copies]
+            return torch.stack(found, 1).reshape(-1) if self.side_by_side else torch.cat(found)
 
         return each_copy
+
+    def _copy(self, number: int, values: Tensor) -> Tensor:
+        """Return one of the copies, if a tensor has rows for all."""
+        has_rows = values.dim() > 0 and len(values) % self.times == 0
+        return self.split(values)[number] if has_rows else values
 
 
 def repeat_rows(rows: Tensor, times: int) -> Tensor:
@@ -98,7 +110,7 @@ def repeat_arguments(arguments: Sequence[Any], times: int, batch_size: int) -> t
     return Copies(times).of_arguments(arguments, batch_size)
 
 
-def repeat_target(target: SingleTarget | TopK | Classes, times: int) -> Any:
+def repeat_target(target: SingleTarget | TopK | Classes | Neuron, times: int) -> Any:
     """Repeat a target that has one entry per example, as :meth:`Copies.of_target`."""
     return Copies(times).of_target(target)
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.batch_parts import can_be_cut, part_of_target
 from torchattr.core.inputs import Inputs, is_batched
 from torchattr.core.output_target import FixedTarget
 from torchattr.core.outputs import select_output
@@ -134,8 +135,8 @@ class TargetScores:
     @property
     def divisible(self) -> bool:
         """Whether the target can be evaluated for a subset of the batch."""
-        whole = any(callable(one) and not isinstance(one, FixedTarget) for one in self.targets)
-        return not whole and not has_fixed_batch(self.model)
+        can_be = all(can_be_cut(one, self.batch) for one in self.targets)
+        return can_be and not has_fixed_batch(self.model)
 
     @property
     def has_own_arguments(self) -> bool:
@@ -147,7 +148,7 @@ class TargetScores:
         subset = copy(self)
         subset.batch = len(range(self.batch)[images])
         subset.arguments = self._with_own_rows(lambda rows: rows[images])
-        subset.targets = [_of_images(target, images) for target in self.targets]
+        subset.targets = [part_of_target(target, images) for target in self.targets]
         subset.clean = self.clean[images]
         return subset
 
@@ -242,15 +243,6 @@ def _values(output: Tensor) -> Tensor:
 def _batched(dimensions: int, output: Tensor) -> Tensor:
     """Return an output with its batch dimension, which some models squeeze if it is 1."""
     return output.unsqueeze(0) if output.dim() == dimensions - 1 else output
-
-
-def _of_images(target: Any, images: slice) -> Any:
-    """Return a target's entries for some of the images, if it has one for each."""
-    if isinstance(target, FixedTarget):
-        return target.of_rows(images)
-    if isinstance(target, Tensor):
-        return target.reshape(-1)[images] if target.numel() > 1 else target
-    return target[images] if isinstance(target, list) and len(target) > 1 else target
 
 
 def require_copies(output: Tensor, rows: int) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from operator import itemgetter
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from torchattr.core.gradient_mode import gradients
-from torchattr.core.inputs import Inputs, map_batched
-from torchattr.core.output_target import OfExample, OutputTarget
+from torchattr.core.inputs import Inputs
 from torchattr.core.outputs import select_output
-from torchattr.core.targets import Classes, bundle, each, plain
+from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
 from torchattr.errors import InputError
 from torchattr.layers import (
@@ -34,14 +32,17 @@ from torchattr.methods._gradient.backward_pass import (
 from torchattr.methods._gradient.connections import ConnectionCheck
 from torchattr.methods._gradient.rows import per_example, require_rows
 from torchattr.methods._gradient.target_reader import TargetReader
+from torchattr.methods._relevance.batch_scores import BatchScores
+from torchattr.methods._relevance.example import ExampleAlone
 from torchattr.methods._relevance.ledger import Ledger
 
 
 @dataclass(frozen=True)
 class Accounted:
-    """One example, run once.
+    """One example, or a batch that the forward aggregates, run once.
 
     Attributes:
+        inputs: the example.
         results: what the backward from each target found at the inputs.
         ledgers: where the rest of each score went.
         several: whether there may be several targets.
@@ -49,6 +50,7 @@ class Accounted:
         unknown: the operations that took or added relevance and are neither linear nor known.
     """
 
+    inputs: Inputs
     results: Sequence[PassResult]
     ledgers: list[Ledger]
     several: bool
@@ -74,29 +76,38 @@ class Accounting:
     starts_at_one: bool
     title: str
 
-    def ledgers(self, inputs: Inputs, target: Any, arguments: Sequence[Any]) -> list[Any]:
-        """Return the ledger of each example; for several targets, a list of them.
+    def of_each(self, inputs: Inputs, target: Any, arguments: Sequence[Any]) -> list[Accounted]:
+        """Run each example of a batch once, by itself.
+
+        The batch runs without a graph before, which makes the choices of the target and shows
+        whether the forward aggregates the batch: it then has one score, and one account.
 
         Raises:
             DisconnectedError: the graph does not connect the target with the inputs.
             InputError: a score that counts as 1 is 0.
+            TargetError: the target does not fit the output.
         """
+        count = inputs.batch_size
+        if count < 2:
+            return [self.of_example(inputs, target, arguments)] if count else []
+        batch = BatchScores.of(self.model, inputs, target, arguments, self.key)
+        if batch.aggregates:
+            return [self.of_example(inputs, target, arguments)]
         found = []
-        for number in range(inputs.batch_size):
-            one = slice(number, number + 1)
-            example = Inputs(tuple(tensor[one] for tensor in inputs.tensors), inputs.is_tuple)
-            given = map_batched(arguments, inputs.batch_size, itemgetter(one))
-            one_target = _of_row(target, number, inputs.batch_size)
-            of_one = self.of_example(example, one_target, given)
-            found.append(of_one.ledgers if of_one.several else of_one.ledgers[0])
+        for number in range(count):
+            one = ExampleAlone(number, count)
+            alone = replace(self, composite=self.composite.of_example(number, count))
+            of_one = one.of_target(batch.target), one.of_arguments(arguments)
+            found.append(alone.of_example(one.of_inputs(inputs), *of_one))
+        batch.compare([[result.scores for result in one.results] for one in found])
         return found
 
     def of_example(self, example: Inputs, target: Any, arguments: Sequence[Any]) -> Accounted:
         """Run one example.
 
         Raises:
-            DisconnectedError: as :meth:`ledgers`.
-            InputError: as :meth:`ledgers`.
+            DisconnectedError: as :meth:`of_each`.
+            InputError: as :meth:`of_each`.
             TargetError: the output does not have one row for the example.
         """
         book = LedgerBook(whole=True)
@@ -130,7 +141,7 @@ class Accounting:
             results.append(result)
             ledgers.append(self._ledger(result, book))
             unknown += trace.unknown
-        return Accounted(results, ledgers, several, trace.coverage, unknown)
+        return Accounted(example, results, ledgers, several, trace.coverage, unknown)
 
     def _demand_connection(
         self, trace: Trace, example: Inputs, arguments: Sequence[Any], scores: Sequence[Tensor]
@@ -177,14 +188,3 @@ def refuse_zero(scores: Tensor, setting: str, way_out: str) -> None:
         raise InputError(
             f"{setting} divides by the score, which is 0 for at least one example; {way_out}"
         )
-
-
-def _of_row(target: Any, number: int, count: int) -> Any:
-    """Return the target of one example of a batch."""
-    target = plain(target)
-    if isinstance(target, Classes):
-        return bundle(_of_row(one, number, count) for one in target.indices)
-    if isinstance(target, OutputTarget):
-        return OfExample(target, number, count)
-    has_rows = isinstance(target, list) or (isinstance(target, Tensor) and target.dim() > 0)
-    return target[number : number + 1] if has_rows else target

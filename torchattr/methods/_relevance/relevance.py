@@ -138,15 +138,17 @@ class RelevanceAttribution(RelevancePropagation):
             target: as for every method.
             additional_forward_args: as for every method.
             return_ledger: also return a :class:`Ledger` for each example, or a list of them for
-                several targets. It runs the examples one by one.
+                several targets; the only one where the model has one score for the whole batch. It
+                runs the examples one by one, so that the map may differ by rounding, and warns
+                where their scores are not those that they have in the batch.
         """
-        if return_ledger and as_inputs(inputs).batch_size == 1:
-            account = self.account(inputs, target, additional_forward_args)
-            return account.attribution, [account.ledgers if account.several else account.ledgers[0]]
-        found = self._attribute(inputs, target, additional_forward_args)
-        if not return_ledger:
-            return found
-        return found, self.ledgers(inputs, target, additional_forward_args)
+        given = as_inputs(inputs)
+        if not return_ledger or not given.batch_size:
+            found = self._attribute(inputs, target, additional_forward_args)
+            return (found, []) if return_ledger else found
+        accounts = self._accounts(given, target, as_arguments(additional_forward_args))
+        whole = joined([account.attribution for account in accounts], torch.cat)
+        return whole, _ledgers_of(accounts)
 
     def account(
         self, inputs: Tensors, target: Target = None, additional_forward_args: Any = None
@@ -174,21 +176,8 @@ class RelevanceAttribution(RelevancePropagation):
                 f"inputs holds {given.batch_size} examples, but account runs only one; pass one,"
                 " or call attribute with return_ledger=True"
             )
-        refuse_half(given)
-        found = self._run_accounted(given, target, as_arguments(additional_forward_args))
-        found.coverage.demand(self.table, self.title, strict=self.strict)
-        if found.unknown:
-            refuse_unknown(found.unknown, strict=self.strict)
-        parts = [self.combine(given, [result]) for result in found.results]
-        whole = joined(parts, partial(torch.stack, dim=1)) if found.several else parts[0]
-        return RelevanceAccount(whole, found.ledgers, found.several, found.coverage)
-
-    def _run_accounted(self, given: Inputs, target: Any, arguments: Sequence[Any]) -> Accounted:
-        try:
-            return self._accounting(self.title).of_example(given, target, arguments)
-        except RuntimeError as error:
-            raise_if_lost(error)
-            raise
+        (account,) = self._accounts(given, target, as_arguments(additional_forward_args))
+        return account
 
     def ledgers(
         self, inputs: Tensors, target: Target = None, additional_forward_args: Any = None
@@ -197,7 +186,34 @@ class RelevanceAttribution(RelevancePropagation):
         given = as_inputs(inputs)
         refuse_half(given)
         arguments = as_arguments(additional_forward_args)
-        return self._accounting("the ledger").ledgers(given, target, arguments)
+        return _ledgers_of(self._accounting("the ledger").of_each(given, target, arguments))
+
+    def _accounts(
+        self, given: Inputs, target: Any, arguments: Sequence[Any]
+    ) -> list[RelevanceAccount]:
+        """Return the account of each example, or of a batch that the forward aggregates."""
+        refuse_half(given)
+        found = self._run_accounted(given, target, arguments)
+        for one in found:
+            one.coverage.demand(self.table, self.title, strict=self.strict)
+        unknown = [name for one in found for name in one.unknown]
+        if unknown:
+            refuse_unknown(unknown, strict=self.strict)
+        return [self._account_of(one) for one in found]
+
+    def _account_of(self, one: Accounted) -> RelevanceAccount:
+        parts = [self.combine(one.inputs, [result]) for result in one.results]
+        whole = joined(parts, partial(torch.stack, dim=1)) if one.several else parts[0]
+        return RelevanceAccount(whole, one.ledgers, one.several, one.coverage)
+
+    def _run_accounted(
+        self, given: Inputs, target: Any, arguments: Sequence[Any]
+    ) -> list[Accounted]:
+        try:
+            return self._accounting(self.title).of_each(given, target, arguments)
+        except RuntimeError as error:
+            raise_if_lost(error)
+            raise
 
     def _accounting(self, title: str) -> Accounting:
         of_one = self.start == "one"
@@ -205,6 +221,11 @@ class RelevanceAttribution(RelevancePropagation):
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
         return inputs.restore(self._shares(results[0], 0))
+
+
+def _ledgers_of(accounts: Sequence[Accounted | RelevanceAccount]) -> list[Any]:
+    """Return the ledger of each example; for several targets, a list of them."""
+    return [one.ledgers if one.several else one.ledgers[0] for one in accounts]
 
 
 def refuse_half(inputs: Inputs) -> None:

@@ -112,8 +112,11 @@ def test_sum_is_scaled_to_the_whole_of_each_example(name: str, examples: int) ->
         found.append(of_first + of_second.flip(1))
         assert abs((found[-1] - function(x) * g).sum()) < 1e-12
     expected = torch.cat(found)
-    rules = {"add": NormalisedSum(examples)}
-    assert_same(relevance_of(function, X, G, rules), expected, 1e-12)
+    rule = NormalisedSum(examples)
+    assert_same(relevance_of(function, X, G, {"add": rule}), expected, 1e-12)
+    if examples == 2:
+        own = rule.of_example(1, 2)
+        assert_same(relevance_of(function, X[1:], G[1:], {"add": own}), expected[1:], 1e-12)
 
 
 def test_constant_summand_keeps_its_share() -> None:

@@ -326,6 +326,20 @@ def test_bounds_of_the_box_broadcast_to_the_input(shape: tuple[int, ...]) -> Non
     assert_same(found, torch.stack(wanted).view(x.shape), 1e-10)
 
 
+@pytest.mark.parametrize("shape", [(), (2, 1, 1), (1, 2, 1, 1), (2, 1, 1, 1), (2, 2, 4, 3)])
+def test_box_of_one_example_has_its_own_bounds(shape: tuple[int, ...]) -> None:
+    layer, x = conv_and_input()
+    g = noise(*layer(x).shape, seed=2)
+    low, high = (noise(*shape or (1,), seed=seed).view(shape) for seed in (3, 4))
+    low, high = low - 9, high + 9
+    whole = relevance_of(layer, x, g, {"conv": "zero"}, first=ZBox(low, high))
+    for number in range(2):
+        rows = slice(number, number + 1)
+        own = ZBox(low, high).of_example(number, 2)
+        found = relevance_of(layer, x[rows], g[rows], {"conv": "zero"}, first=own)
+        assert_same(found, whole[rows], 1e-12)
+
+
 def test_box_of_float32_bounds_serves_a_float64_input() -> None:
     layer, x = conv_and_input()
     g = noise(*layer(x).shape, seed=5)

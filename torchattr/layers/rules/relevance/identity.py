@@ -90,6 +90,9 @@ class NormalisedSum(LayerRule):
         ]
         return {"constant": torch.stack(kept).sum()} if kept else {}
 
+    def of_example(self, number: int, count: int) -> NormalisedSum:
+        return NormalisedSum()
+
     def _factors(
         self, call: Call, signals: Sequence[Tensor], saved: Sequence[Tensor]
     ) -> Sequence[Tensor | float]:

@@ -15,6 +15,7 @@ Montavon et al. 2017 (1512.02479), Lapuschkin et al. 2019 (10.1038/s41467-019-08
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any, ClassVar
 
 import torch
@@ -75,7 +76,8 @@ class ZBox(TerminalRule):
     """For inputs within bounds: `x · Wᵀ s - l · W⁺ᵀ s - h · W⁻ᵀ s`, where `s = R / z`.
 
     Args:
-        low: the lowest value that an input can have: a number, or one that broadcasts to it.
+        low: the lowest value that an input can have: a number, or one that broadcasts to it, also
+            with a row for each example.
         high: the highest value.
         epsilon: as for :class:`RelevanceRule`.
         zero_bias: without effect, since the biases cancel.
@@ -103,6 +105,12 @@ class ZBox(TerminalRule):
         self.low, self.high = _checked_bound(low, "low"), _checked_bound(high, "high")
         if bool((self.low > self.high).any()):
             raise RuleError(f"low must not be above high, got low={low}, high={high}")
+        self._example = (0, 1)
+
+    def of_example(self, number: int, count: int) -> ZBox:
+        own = copy(self)
+        own._example = number, count
+        return own
 
     def weights(self, layer: AffineLayer) -> Sequence[Weights]:
         return (Weights(layer.weight, layer.weight),)
@@ -124,7 +132,14 @@ class ZBox(TerminalRule):
         return x * affine_backward(call, signal, every) - of_low - of_high
 
     def _bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return _expanded(self.low, "low", x), _expanded(self.high, "high", x)
+        low, high = self._own_row(self.low, x), self._own_row(self.high, x)
+        return _expanded(low, "low", x), _expanded(high, "high", x)
+
+    def _own_row(self, bound: Tensor, x: Tensor) -> Tensor:
+        """Return the row of the example that the rule is for, of bounds with one for each."""
+        number, count = self._example
+        of_each = bound.dim() == x.dim() and len(bound) == count and len(x) == 1
+        return bound[number : number + 1] if of_each else bound
 
 
 def _warn_of_values_outside(x: Tensor, low: Tensor, high: Tensor) -> None:

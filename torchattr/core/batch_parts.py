@@ -9,13 +9,13 @@ from torch import Tensor
 
 from torchattr.core.inputs import map_batched
 from torchattr.core.output_target import FixedTarget
-from torchattr.core.targets import Classes, bundle, plain
+from torchattr.core.targets import Classes, Neuron, bundle, plain
 
 
 def can_be_cut(target: Any, count: int) -> bool:
     """Whether a target of a batch can be read for some of its examples alone.
 
-    A callable cannot: it may hold an entry for each example.
+    A callable, also one that selects a neuron, cannot: it may hold an entry for each example.
     """
     target = plain(target)
     if isinstance(target, Classes):
@@ -24,6 +24,8 @@ def can_be_cut(target: Any, count: int) -> bool:
         return target.numel() in (1, count)
     if isinstance(target, list):
         return len(target) == count
+    if isinstance(target, Neuron):
+        return not callable(target.selector)
     return isinstance(target, FixedTarget) or not callable(target)
 
 
