@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -336,3 +337,24 @@ def test_a_pool_behind_a_rectifier_differs_from_captums() -> None:
     )
     assert alone.sum().item() == pytest.approx(rise, rel=1e-9)
     assert (found - theirs).abs().max() > 0.05 * found.abs().max()
+
+
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float64, 1e-9), (torch.float32, 0.1)])
+def test_deep_lift_of_logits_that_are_huge_and_alike(dtype: torch.dtype, off: float) -> None:
+    # The documentation says by how much both are off: the spacing of float32 is about 0.1 here.
+    first, last = nn.Linear(40, 400, bias=False), nn.Linear(400, 10)
+    torch.nn.init.ones_(first.weight)
+    torch.nn.init.ones_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.linspace(-0.1, 0.1, 10))
+    net = nn.Sequential(first, nn.ReLU(), last, nn.Softmax(1)).to(dtype)
+    x = torch.arange(120.0).reshape(3, 40).to(dtype)
+    for package in (captum.attr, torchattr.captum):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found, delta = package.DeepLift(net).attribute(
+                x.clone().requires_grad_(), 0, target=2, return_convergence_delta=True
+            )
+        assert found.abs().sum() < off
+        assert delta.abs().max() < off
+    assert "rounding is large: compare with float64" in str(caught[0].message)

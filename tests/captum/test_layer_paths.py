@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
@@ -22,7 +23,7 @@ from helpers import assert_same, noise, refused, seeded
 from torch import Tensor, nn
 
 import torchattr.captum
-from torchattr.errors import InputError
+from torchattr.errors import DisconnectedError, InputError
 
 PATHS = ["LayerConductance", "InternalInfluence", "LayerIntegratedGradients"]
 WITH_DELTA = ["LayerConductance", "LayerIntegratedGradients"]
@@ -215,14 +216,48 @@ class Spare(nn.Module):
         return self.used(x)
 
 
-@pytest.mark.parametrize("name", ["LayerConductance", "InternalInfluence"])
+OF_GRAD_KWARGS = [
+    "LayerConductance",
+    "InternalInfluence",
+    "LayerIntegratedGradients",
+    "LayerDeepLift",
+    "LayerGradCam",
+    "LayerGradientXActivation",
+    "NeuronConductance",
+]
+
+
+@pytest.mark.parametrize("name", OF_GRAD_KWARGS)
 def test_zeros_for_a_layer_that_is_not_used(name: str) -> None:
     model = seeded(Spare).double()
     method = getattr(torchattr.captum, name)(model, model.spare)
-    found = method.attribute(FEATURES, target=1, grad_kwargs={"materialize_grads": True})
-    assert torch.equal(found, torch.zeros(3, 4).double())
+    given = (FEATURES, 1) if name == "NeuronConductance" else (FEATURES,)
+    found = method.attribute(*given, target=1, grad_kwargs={"materialize_grads": True})
+    assert found.numel()
+    assert torch.equal(found, torch.zeros_like(found))
+    if name != "LayerConductance":  # Captum does not hand them on there
+        theirs = getattr(captum.attr, name)(model, model.spare)
+        like = theirs.attribute(*given, target=1, grad_kwargs={"materialize_grads": True})
+        assert found.shape == like.shape
+        assert not like.any()
     with refused(InputError, "grad_kwargs", "create_graph"):
-        method.attribute(FEATURES, target=1, grad_kwargs={"create_graph": True})
+        method.attribute(*given, target=1, grad_kwargs={"create_graph": True})
+    with refused(DisconnectedError):
+        method.attribute(*given, target=1)
+
+
+def test_those_that_take_grad_kwargs() -> None:
+    classes = {
+        name: getattr(torchattr.captum, name)
+        for name in captum.attr.__all__
+        if hasattr(torchattr.captum, name)
+    }
+    taking = [
+        name
+        for name, one in classes.items()
+        if "grad_kwargs" in inspect.signature(getattr(one, "attribute", len)).parameters
+    ]
+    assert sorted(taking) == sorted(OF_GRAD_KWARGS)
 
 
 @pytest.mark.parametrize("name", [*PATHS, "LayerGradientShap"])

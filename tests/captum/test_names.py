@@ -13,6 +13,7 @@ import captum.concept
 import captum.metrics
 import captum.robust
 import pytest
+import torch
 
 import torchattr.captum as ours
 from torchattr.captum.elsewhere import ELSEWHERE
@@ -22,6 +23,11 @@ PUBLIC = [(module, name) for module in MODULES for name in module.__all__]
 
 HERE = [(module, name) for module, name in PUBLIC if name not in ELSEWHERE]
 CLASSES = [name for module, name in HERE if inspect.isclass(getattr(module, name))]
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    return getattr(getattr(module, name, None), "attribute", None)
+
 
 # What Captum's methods take and do not use.
 IGNORED = {
@@ -110,6 +116,25 @@ def test_methods_count_as_the_methods_that_captum_derives_them_from() -> None:
         if issubclass(getattr(ours, name), getattr(ours, base)) and (name, base) not in derived
     ]
     assert added == []
+
+
+LOGGED = [name for name in CLASSES if hasattr(_attribute(captum.attr, name), "__wrapped__")]
+
+
+@pytest.mark.parametrize("name", LOGGED)
+def test_parameters_are_read_where_captum_ends_to_log(name: str) -> None:
+    # Captum logs calls of `attribute`, and scripts that read its parameters or do not log go below.
+    theirs = inspect.getfullargspec(inspect.unwrap(_attribute(captum.attr, name)))
+    own = inspect.getfullargspec(_attribute(ours, name).__wrapped__)
+    assert own.args == theirs.args
+    assert own.defaults == theirs.defaults
+
+
+def test_methods_are_called_where_captum_ends_to_log() -> None:
+    assert len(LOGGED) > 30
+    saliency, x = ours.Saliency(torch.nn.Linear(3, 4)), torch.rand(2, 3)
+    found = _attribute(ours, "Saliency").__wrapped__(saliency, x, target=-1)
+    assert torch.equal(found, saliency.attribute(x, target=3))
 
 
 def _functions(value: Any) -> list[tuple[str, Any]]:

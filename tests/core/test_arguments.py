@@ -85,6 +85,7 @@ def test_a_flag_by_its_position() -> None:
     with refused(InputTypeError, "signed must be True or False, got 'yes'"):
         Method().attribute(1.0, "yes")  # type: ignore[arg-type]
     assert list(inspect.signature(Method.attribute).parameters) == ["self", "inputs", "signed"]
+    assert inspect.getfullargspec(Method.attribute).args == ["self", "inputs", "signed"]
 
 
 def test_methods_of_one_s_own_are_checked() -> None:

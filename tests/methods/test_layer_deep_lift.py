@@ -10,7 +10,7 @@ from layered import START, TARGETS, Twice, X, forked, network
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.errors import InputTypeError, LayerReuseWarning
+from torchattr.errors import DisconnectedError, InputTypeError, LayerReuseWarning
 
 
 @pytest.mark.parametrize("by_inputs", [True, False])
@@ -104,3 +104,17 @@ def test_repr() -> None:
     assert repr(ta.LayerDeepLift(network(), "2", eps=0.1)) == (
         "LayerDeepLift(Sequential, layer='2', eps=0.1)"
     )
+
+
+def test_zeros_where_the_target_does_not_depend_on_the_layer() -> None:
+    method, before = ta.LayerDeepLift(network(), "7"), ta.Neuron("2", (3, 1))
+    with refused(DisconnectedError, "LayerDeepLift", "layer '7'"):
+        method.attribute(X, START, before)
+    found, delta = method.attribute(
+        X, START, before, return_convergence_delta=True, allow_unused=True
+    )
+    assert found.shape == ta.LayerActivation(network(), "7").attribute(X).shape
+    assert not found.any()
+    values = ta.LayerActivation(network(), "2")
+    rise = (values.attribute(X) - values.attribute(START))[:, 3, 1]
+    assert_same(delta, -rise)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import torchattr as ta
-from torchattr.errors import LayerError, LayerReuseWarning
+from torchattr.errors import DisconnectedError, LayerError, LayerReuseWarning
 
 
 @pytest.mark.parametrize("internal_batch_size", [None, 3])
@@ -197,3 +197,25 @@ def test_a_failing_forward_leaves_no_hooks() -> None:
 def test_repr() -> None:
     shown = "LayerIntegratedGradients(Sequential, layer='2')"
     assert repr(ta.LayerIntegratedGradients(network(), "2")) == shown
+
+
+class Beside(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.spare = nn.Linear(3, 4), nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.spare(x)
+        return self.used(x)
+
+
+def test_zeros_where_the_target_does_not_depend_on_the_layer() -> None:
+    model, x = Beside(), torch.rand(2, 3)
+    method = ta.LayerIntegratedGradients(model, "spare")
+    with refused(DisconnectedError, "LayerIntegratedGradients"):
+        method.attribute(x, target=1)
+    found, delta = method.attribute(x, target=1, return_convergence_delta=True, allow_unused=True)
+    assert torch.equal(found, torch.zeros(2, 5))
+    assert_same(delta, (model(0 * x) - model(x))[:, 1].detach())
+    several = method.attribute(x, target=ta.TopK(3), allow_unused=True)
+    assert torch.equal(several, torch.zeros(2, 3, 5))

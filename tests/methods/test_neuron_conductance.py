@@ -87,4 +87,7 @@ def test_refusals() -> None:
         method.attribute(X, ta.Neuron("2", 3), target=1)
     with refused(DisconnectedError, "NeuronConductance", "layer '7'"):
         method.attribute(X, ta.Neuron("7", 1), target=ta.Neuron("2", (3, 1)))
+    behind = ta.Neuron("2", (3, 1))
+    found = method.attribute(X, ta.Neuron("7", 1), target=behind, allow_unused=True)
+    assert torch.equal(found, torch.zeros_like(X))
     assert repr(method) == "NeuronConductance(Sequential)"

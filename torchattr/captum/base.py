@@ -170,18 +170,18 @@ def check_grad_kwargs(grad_kwargs: Mapping[str, Any] | None) -> bool:
         InputError: they would change its result.
     """
     changing = {
-        name for name, value in (grad_kwargs or {}).items() if value and name not in _WITHOUT_EFFECT
+        name for name, value in (grad_kwargs or {}).items() if value and name not in _ACCEPTED
     }
     if changing:
         raise InputError(
             f"grad_kwargs sets {', '.join(sorted(changing))}, but the gradient is always that of"
-            f" the target, without a graph; only {', '.join(_WITHOUT_EFFECT)} are"
-            " accepted, which change no result"
+            f" the target, without a graph; only {', '.join(_ACCEPTED)} are"
+            " accepted"
         )
     return bool((grad_kwargs or {}).get("materialize_grads"))
 
 
-_WITHOUT_EFFECT = ("retain_graph", "allow_unused", "materialize_grads")
+_ACCEPTED = ("retain_graph", "allow_unused", "materialize_grads")
 
 
 def convergence_delta(

@@ -81,14 +81,14 @@ class LayerGradCam(LayerMethod, methods.GradCAM):
         Raises:
             InputError: `grad_kwargs` would change the result of `torch.autograd.grad`.
         """
-        check_grad_kwargs(grad_kwargs)
-        found = super().attribute(
+        found = self._attribute(
             inputs,
             target,
             additional_forward_args,
-            attribute_to_layer_input,
-            relu_attributions,
-            attr_dim_summation,
+            allow_unused=check_grad_kwargs(grad_kwargs),
+            attribute_to_layer_input=attribute_to_layer_input,
+            relu_attributions=relu_attributions,
+            attr_dim_summation=attr_dim_summation,
         )
         return in_captums_form(found)
 

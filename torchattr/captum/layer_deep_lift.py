@@ -32,7 +32,7 @@ class LayerDeepLift(LayerMethod, methods.LayerDeepLift):
         self.layer = layer
         self.multiplies_by_inputs = multiply_by_inputs
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum asks for zeros by `grad_kwargs`
         self,
         inputs: Tensors,
         baselines: Any = None,
@@ -43,7 +43,7 @@ class LayerDeepLift(LayerMethod, methods.LayerDeepLift):
         custom_attribution_func: CustomAttribution | None = None,
         grad_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        check_grad_kwargs(grad_kwargs)
+        allow_unused = check_grad_kwargs(grad_kwargs)
         found = super().attribute(
             inputs,
             baselines,
@@ -52,6 +52,7 @@ class LayerDeepLift(LayerMethod, methods.LayerDeepLift):
             return_convergence_delta,
             attribute_to_layer_input,
             custom_attribution_func,
+            allow_unused=allow_unused,
         )
         return with_deltas(found, return_convergence_delta)
 

@@ -132,7 +132,7 @@ class LayerIntegratedGradients(LayerMethod, methods.LayerIntegratedGradients):
         self.layer, self.device_ids = layer, one_device(device_ids)
         self.multiplies_by_inputs = multiply_by_inputs
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum asks for zeros by `grad_kwargs`
         self,
         inputs: Tensors,
         baselines: Any = None,
@@ -145,7 +145,7 @@ class LayerIntegratedGradients(LayerMethod, methods.LayerIntegratedGradients):
         attribute_to_layer_input: bool = False,
         grad_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        check_grad_kwargs(grad_kwargs)
+        allow_unused = check_grad_kwargs(grad_kwargs)
         found = super().attribute(
             inputs,
             baselines,
@@ -156,6 +156,7 @@ class LayerIntegratedGradients(LayerMethod, methods.LayerIntegratedGradients):
             internal_batch_size,
             return_convergence_delta,
             attribute_to_layer_input,
+            allow_unused=allow_unused,
         )
         return with_deltas(found, return_convergence_delta)
 

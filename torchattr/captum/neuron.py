@@ -200,7 +200,7 @@ class NeuronConductance(_OfNeuron, methods.NeuronConductance):
         self._at(layer, device_ids)
         self.multiplies_by_inputs = multiply_by_inputs
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # Captum asks for zeros by `grad_kwargs`
         self,
         inputs: Tensors,
         neuron_selector: Any,
@@ -213,7 +213,7 @@ class NeuronConductance(_OfNeuron, methods.NeuronConductance):
         attribute_to_neuron_input: bool = False,
         grad_kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        check_grad_kwargs(grad_kwargs)
+        allow_unused = check_grad_kwargs(grad_kwargs)
         return super().attribute(
             inputs,
             self._neuron(neuron_selector, attribute_to_neuron_input),
@@ -223,6 +223,7 @@ class NeuronConductance(_OfNeuron, methods.NeuronConductance):
             n_steps,
             method,
             internal_batch_size,
+            allow_unused=allow_unused,
         )
 
 

@@ -68,7 +68,8 @@ def plain_numbers(value: Any) -> Any:
 
 
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    parameters = inspect.signature(function).parameters
+    signature = inspect.signature(function)
+    parameters = signature.parameters
     flags = {name for name, one in parameters.items() if one.annotation in (bool, "bool")}
     positions = {place: name for place, name in enumerate(parameters) if name in flags}
 
@@ -84,6 +85,9 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
         kwargs = {name: _plain(value, name) for name, value in kwargs.items()}
         return function(*args, **kwargs)
 
+    # `inspect.getfullargspec` does not look below what wraps a function. What wraps this one with
+    # `wraps` has the signature from here.
+    checked.__signature__ = signature  # type: ignore[attr-defined]
     return checked
 
 

@@ -161,7 +161,9 @@ class RescaleAttribution(Attribution):
     ) -> tuple[Any, Any]:
         """Return the attributions, and how far they miss the rise of the scores, `(N, targets)`."""
         given = Inputs(tuple(inputs), True)
-        solution = comparison.multipliers(partial(_Multipliers, self, of), given, target)
+        solution = comparison.multipliers(
+            partial(_Multipliers, self, of), given, target, allow_unused=of.allow_unused
+        )
         multipliers = solution.results[0]
         values = of.values(solution.trace, inputs)
         starts = of.values(comparison.trace, references)

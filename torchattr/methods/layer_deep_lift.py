@@ -63,6 +63,8 @@ class LayerDeepLift(RescaleAttribution):
         return_convergence_delta: bool = False,
         attribute_to_layer_input: bool = False,
         custom_attribution_func: CustomAttribution | None = None,
+        *,
+        allow_unused: bool = False,
     ) -> Any:
         """Return the attributions of each layer, in the form of its output.
 
@@ -77,6 +79,8 @@ class LayerDeepLift(RescaleAttribution):
             custom_attribution_func: computes a layer's attributions from its multipliers and its
                 values for the inputs and for the baselines, each a tuple with a tensor for each of
                 its outputs; a tuple in turn.
+            allow_unused: give zeros to a layer that the target does not depend on, instead of
+                refusing it.
 
         Raises:
             LayerError: an unknown layer, or one that did not run.
@@ -84,9 +88,14 @@ class LayerDeepLift(RescaleAttribution):
         """
         given = as_inputs(inputs)
         arguments = as_arguments(additional_forward_args)
-        of_input = attribute_to_layer_input
         of = AttributedLayers(
-            self._layers, given, arguments, self.output, target, of_input=of_input
+            self._layers,
+            given,
+            arguments,
+            self.output,
+            target,
+            of_input=attribute_to_layer_input,
+            allow_unused=allow_unused,
         )
         custom = custom_attribution_func
         found, delta = self._compared(given, baselines, target, arguments, custom, of)

@@ -13,7 +13,7 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Forward, Layers, OutputKey, Tensors
 from torchattr.core.undoing import Undo, undoing
-from torchattr.errors import LayerError
+from torchattr.errors import DisconnectedError, LayerError
 from torchattr.layers import TapPoint, Trace
 from torchattr.methods._gradient.baselines import fixed_baselines
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
@@ -104,6 +104,8 @@ class LayerIntegratedGradients(PathAttribution):
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         attribute_to_layer_input: bool = False,
+        *,
+        allow_unused: bool = False,
     ) -> Any:
         """Return the attributions of each layer, in the form of its output.
 
@@ -120,6 +122,8 @@ class LayerIntegratedGradients(PathAttribution):
             return_convergence_delta: return `(attributions, delta)`: for each example also how far
                 the sum of its attributions, of all layers, is from `s(x) − s(b)`.
             attribute_to_layer_input: use the layer's input instead of its output.
+            allow_unused: give zeros to a layer that the target does not depend on, instead of
+                refusing it.
 
         Raises:
             InputError: an unknown `method`, too few steps, or baselines that are not finite.
@@ -141,7 +145,7 @@ class LayerIntegratedGradients(PathAttribution):
         places = self._places(taps, scores.trace, given)
         path = {"n_steps": n_steps, "method": method, "internal_batch_size": internal_batch_size}
         variables = _values_for(places, begin)
-        integrate = partial(self._integrated, places, variables, given, scores, path)
+        integrate = partial(self._integrated, places, variables, given, scores, path, allow_unused)
         found = undoing(integrate)
         formed = self._formed(places, found)
         if not return_convergence_delta:
@@ -178,6 +182,7 @@ class LayerIntegratedGradients(PathAttribution):
         inputs: Inputs,
         scores: TargetScores,
         path: Mapping[str, Any],
+        allow_unused: bool,
         undo: Undo,
     ) -> tuple[Tensor, ...]:
         """Return the attribution of each value."""
@@ -189,7 +194,12 @@ class LayerIntegratedGradients(PathAttribution):
             both = [torch.cat([end, start]) for end, start in zip(ends, starts, strict=True)]
             substitution.run_rest_once(both, self.output)
         method = _OfValues(substitution.forward, self.multiply_by_inputs, **self._options)
-        found: tuple[Tensor, ...] = method.attribute(ends, tuple(starts), scores.target, **path)
+        try:
+            found: tuple[Tensor, ...] = method.attribute(ends, tuple(starts), scores.target, **path)
+        except DisconnectedError:
+            if not allow_unused:
+                raise
+            return tuple(_zeros(end, scores) for end in ends)
         return found
 
     def _formed(self, places: Sequence[LayerPlace], found: Sequence[Tensor]) -> Any:
@@ -200,6 +210,14 @@ class LayerIntegratedGradients(PathAttribution):
                 for place in places
             }
         )
+
+
+def _zeros(values: Tensor, scores: TargetScores) -> Tensor:
+    """Return zeros for values, with a dimension of the targets if there are several."""
+    zeros = torch.zeros_like(values)
+    if not scores.several:
+        return zeros
+    return zeros.unsqueeze(1).repeat_interleave(len(scores.targets), 1)
 
 
 def _values_for(places: Sequence[LayerPlace], begin: Trace) -> list[Tensor]:

@@ -74,6 +74,8 @@ class NeuronConductance(PathAttribution):
         n_steps: int = 50,
         method: str = "riemann_trapezoid",
         internal_batch_size: int | None = None,
+        *,
+        allow_unused: bool = False,
     ) -> Any:
         """Return the conductance from each element of the inputs, shaped like them.
 
@@ -87,6 +89,8 @@ class NeuronConductance(PathAttribution):
             n_steps: number of points on the path.
             method: as for :meth:`IntegratedGradients.attribute`.
             internal_batch_size: as for :meth:`IntegratedGradients.attribute`.
+            allow_unused: return zeros for a layer that the target does not depend on, instead of
+                refusing it.
 
         Raises:
             InputTypeError: `neuron` is no :class:`Neuron`.
@@ -107,7 +111,7 @@ class NeuronConductance(PathAttribution):
         def evaluate(first: int, last: int) -> list[Tensor]:
             points = points_between(starts, given.tensors, alphas[first:last])
             path = _ThroughNeuron(self.model, points, scores, last - first, self.output)
-            found = path.gradients(self.title, tap, neuron)
+            found = path.gradients(self.title, tap, neuron, allow_unused)
             return [weighted_copies(one, weights[first:last]) for one in found]
 
         means = self._summed(len(alphas), evaluate, scores, given, internal_batch_size, "step")
@@ -132,7 +136,9 @@ class _ThroughNeuron:
         self._several = scores.several
         self._reader = TargetReader(model, scores.target)
 
-    def gradients(self, title: str, tap: TapPoint, neuron: Neuron) -> list[Tensor]:
+    def gradients(
+        self, title: str, tap: TapPoint, neuron: Neuron, allow_unused: bool
+    ) -> list[Tensor]:
         """Return the gradient of each input that passes the neuron, for all targets."""
         forward = run_forward(
             self._model,
@@ -152,8 +158,9 @@ class _ThroughNeuron:
             )
             scores = [self._reader.read(forward, output, target) for target in self._targets]
         call = last_call(forward, tap)
-        check = ConnectionCheck(forward, self._inputs, scores, self._cause)
-        check.demand(title, str(neuron.layer), [call])
+        if not allow_unused:
+            check = ConnectionCheck(forward, self._inputs, scores, self._cause)
+            check.demand(title, str(neuron.layer), [call])
         found = [self._of_target(forward, one, call, neuron) for one in scores]
         if not self._several:
             return found[0]

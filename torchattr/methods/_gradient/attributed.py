@@ -25,6 +25,8 @@ class Attributed(ABC):
     """Where forwards record it, by name."""
     is_complete: ClassVar[bool]
     """Whether all of the score passes it."""
+    allow_unused: bool = False
+    """Whether what the score does not depend on gets zeros."""
 
     @abstractmethod
     def passes(self, rules: RuleTable) -> list[Pass]:
@@ -74,6 +76,7 @@ class AttributedLayers(Attributed):
         key: which entry of its output holds the scores.
         target: what is explained.
         of_input: whether the layers' inputs are read instead of their outputs.
+        allow_unused: whether layers that the target does not depend on get zeros.
     """
 
     is_complete: ClassVar[bool] = False
@@ -87,8 +90,9 @@ class AttributedLayers(Attributed):
         target: Any,
         *,
         of_input: bool,
+        allow_unused: bool = False,
     ) -> None:
-        self._layers = layers
+        self._layers, self.allow_unused = layers, allow_unused
         named = layers.resolve(inputs, arguments, key, target)
         self.taps = {name: TapPoint(module, of_input) for name, module in named.items()}
 

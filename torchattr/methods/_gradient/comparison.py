@@ -70,7 +70,12 @@ class Comparison:
         return self._run.may_be_copied() and self._reader.reads_output
 
     def multipliers(
-        self, method: Callable[[RuleTable], Method], inputs: Inputs, target: Any
+        self,
+        method: Callable[[RuleTable], Method],
+        inputs: Inputs,
+        target: Any,
+        *,
+        allow_unused: bool = False,
     ) -> SolveResult:
         """Run on inputs and return the multipliers as the solution's only result.
 
@@ -78,13 +83,15 @@ class Comparison:
             method: returns the method that reads gradients under the rules that it is given.
             inputs: as many rows as there are references, or a multiple of these.
             target: what is explained.
+            allow_unused: whether layers that the target does not depend on get zeros.
 
         Raises:
             ModelError: what runs has no rule, or is not the same; with a multiple of the rows also
                 where the model may not treat each row by itself.
         """
         model, arguments, key = self._problem
-        call = MethodCall(method(self._run.table(self.copies(inputs.tensors))))
+        rules = self._run.table(self.copies(inputs.tensors))
+        call = MethodCall(method(rules), allows_unused=allow_unused)
         return solve(model, inputs, target, arguments, [call], key=key, memory="lean")
 
     def rise(self, solution: SolveResult, copies: int = 1) -> Tensor:
