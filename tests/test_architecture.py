@@ -226,6 +226,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "methods._cam.based": "methods/test_finer_cam.py: for two methods, with the same refusals",
     "methods._cam.channel_scores": "methods/test_score_cam.py: what three methods share",
     "methods._cam.fusing": "methods/test_class_activation_map.py: an option of all maps",
+    "methods._cam.positions": "methods/test_class_activation_map.py: a refusal of several methods",
     "methods._cam.principal": "methods/test_class_activation_map.py: each component against a"
     " decomposition by NumPy",
     "methods._cam.replaced": "methods/test_ablation_cam.py: by models that run whole",

@@ -56,6 +56,7 @@ def test_reconstructions_from_the_pools(tmp_path, model, weights, layers):
     assert [line.partition(":")[0] for line in captions] == layers
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.height > picture.width / 2
+        assert picture.height < 900  # three rows below one heading
 
 
 def test_relevance_reaches_the_pixels_and_the_ledger_has_the_rest(tmp_path, capsys):

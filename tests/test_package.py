@@ -37,6 +37,17 @@ def test_public_names_are_listed_and_others_refused():
         _ = ta.Saliencies
 
 
+def test_a_name_of_a_package_says_where_it_is():
+    with pytest.raises(AttributeError, match=r"'check'; torchattr\.evaluate has it"):
+        _ = ta.check
+    with pytest.raises(AttributeError, match=r"'load_model'; torchattr\.models has it"):
+        _ = ta.load_model
+    with pytest.raises(AttributeError, match=r"attribute 'GradCam'$") as info:
+        _ = ta.GradCam
+    # From these, Python suggests what is close.
+    assert (info.value.name, info.value.obj) == ("GradCam", ta)
+
+
 def test_dir_lists_public_names_and_those_of_every_module_only():
     run(
         "import torchattr\n"

@@ -7,6 +7,7 @@ to import, which `torchattr --help` need not wait for. `__version__` imports nei
 from __future__ import annotations
 
 import importlib as _importlib
+import sys as _sys
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
@@ -23,8 +24,18 @@ def __getattr__(name: str) -> object:
     if name == "__all__":
         return list(public)
     if name not in public:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        said = f"module {__name__!r} has no attribute {name!r}{_elsewhere(name)}"
+        raise AttributeError(said, name=name, obj=_sys.modules[__name__])
     return public[name]
+
+
+def _elsewhere(name: str) -> str:
+    """Return which package has a name, of those that are imported anyway."""
+    for package in ("evaluate", "models", "show", "inspect", "methods", "layers", "bulk"):
+        face = _sys.modules.get(f"{__name__}.{package}")
+        if not name.startswith("_") and hasattr(face, name):
+            return f"; {__name__}.{package} has it"
+    return ""
 
 
 def __dir__() -> list[str]:

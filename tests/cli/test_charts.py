@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from torch import nn
 
+from torchattr.cli import charts
 from torchattr.cli.charts import predictions, progress_bar, show_table
 from torchattr.models import LoadedModel, ScoreReading
 from torchattr.runs import Answer
@@ -21,6 +22,39 @@ def test_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> 
         ["[bold]a", "b"],
         ["1", "x" * 200],
     ]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
+    console = Console(force_terminal=True, width=40, color_system=None)
+    monkeypatch.setattr(charts, "out", console)
+    return console
+
+
+def test_long_cells_are_wrapped_in_a_terminal(terminal: Console) -> None:
+    value, said = "one or another or " * 4, "what it is for, " * 5
+    rows = [("option", value, "none", said), ("second", "number", "1e-06", "short")]
+    with terminal.capture() as captured:
+        show_table(["option", "value", "default", "description"], rows, wide="description")
+    lines = captured.get().splitlines()
+    assert lines[0].split() == ["option", "value", "default", "description"]
+    assert lines[-1].split() == ["second", "number", "1e-06", "short"]
+    assert max(map(len, lines)) <= 40
+    assert captured.get().count("another") == 4
+    assert captured.get().count("for,") == 5
+
+
+def test_a_table_of_numbers_is_continued_below_itself(terminal: Console) -> None:
+    head = ["method", *(f"metric {number}" for number in range(6))]
+    rows = [[name, *(f"0.{number}" for number in range(6))] for name in ("lrp", "saliency")]
+    with terminal.capture() as captured:
+        show_table(head, rows)
+    parts = [part.splitlines() for part in captured.get().split("\n\n")]
+    assert [part[0].split() for part in parts] == [
+        ["method", "metric", "0", "metric", "1", "metric", "2"],
+        ["method", "metric", "3", "metric", "4", "metric", "5"],
+    ]
+    assert parts[1][2].split() == ["saliency", "0.3", "0.4", "0.5"]
 
 
 def test_the_explained_classes_are_marked() -> None:

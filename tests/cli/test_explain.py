@@ -234,6 +234,18 @@ def test_default_methods_that_refuse_are_left_out_with_their_reason(here):
     assert set(entry["shapes"]) == {"inputs", "saliency", "grad_cam"}
 
 
+def test_maps_without_positions_are_named_since_no_panel_shows_them(here):
+    result = explain("photo.png", "--layer", "4", "--method", "grad_cam")
+    assert result.exit_code == 0, result.output
+    assert "note: Grad-CAM is not drawn, since its values of shape (1,)" in result.stderr
+    assert pictures() == ["manifest.json", "photo.npz"]
+    assert "torchattr-out: raw values (.npz), manifest.json" in result.stdout
+    assert manifest()["pictures"]["photo"]["undrawn"] == ["grad_cam"]
+    both = explain("photo.png", "--layer", "4", "--method", "grad_cam", "--method", "saliency")
+    assert "note: Grad-CAM is not drawn" in both.stderr
+    assert "torchattr-out: pictures (.png), raw values (.npz), manifest.json" in both.stdout
+
+
 def test_a_method_asked_for_by_name_that_refuses_is_an_error(here):
     result = explain("photo.png", "--method", "guided_backprop", model="models.py:gelu")
     refused(result, "rewrote nothing", "--rule gelu=guided")

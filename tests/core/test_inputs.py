@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from torchattr.core.inputs import (
     map_batched,
 )
 from torchattr.errors import DeviceLost, InputError, InputTypeError, ShapeError
+from torchattr.models import example, load_model
 
 X = torch.ones(2, 3)
 
@@ -49,6 +50,19 @@ def test_results_come_back_in_the_form_of_the_inputs() -> None:
 def test_refuses(inputs: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         as_inputs(inputs)
+
+
+def test_what_becomes_a_tensor_says_how() -> None:
+    demo = load_model("demo")
+    prepared = demo.preprocess(example("cat"))
+    with refused(InputTypeError, "got PreparedImage; pass its .tensor[None]"):
+        as_inputs(cast(Any, prepared))
+    with refused(InputTypeError, "got Image; pass load_model(...).preprocess(picture)"):
+        as_inputs(cast(Any, prepared.original))
+    with refused(InputTypeError, "got ndarray; pass torch.from_numpy(...)"):
+        as_inputs(cast(Any, X.numpy()))
+    with pytest.raises(InputTypeError, match=r"got LoadedModel$"):
+        as_inputs(cast(Any, demo))
 
 
 def test_integers_serve_where_no_gradient_is_needed() -> None:

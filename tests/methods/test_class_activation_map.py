@@ -286,3 +286,18 @@ def test_bad_options_say_what_is_possible() -> None:
         ta.RandomCAM(net, "body", seed=-1)
     with refused(ta.LayerError, "8192", "EigenCAM"):
         ta.KPCACAM(net, "stem").attribute(images(1, 91, 91))
+
+
+@pytest.mark.parametrize("name", ["eigen_cam", "eigen_grad_cam", "fem", "kpca_cam"])
+def test_what_compares_positions_needs_several(name: str) -> None:
+    pooled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net = nn.Sequential(*pooled, nn.Linear(4, 2)).eval()
+    x = torch.rand(2, 3, 8, 8)
+    for layer, has in (("1", "a single position"), ("2", "no positions"), ("3", "no positions")):
+        with refused(ta.LayerError, has, "before the global pooling"):
+            ta.explain(net, x, [name], targets=1, layer=layer)
+        smooth = {ta.GradCAM(net, layer): {"eigen_smooth": True}}
+        with refused(ta.LayerError, has):
+            ta.explain(net, x, smooth, targets=1)
+    # Where there are none, the batch may be empty.
+    assert ta.explain(net, x[:0], [name], targets=1, layer="0")[name].shape == (0, 1, 1, 6, 6)

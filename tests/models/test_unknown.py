@@ -31,9 +31,10 @@ def test_an_unknown_text_lists_the_forms(spec):
 
 
 def test_a_name_without_its_scheme_is_recognised():
-    assert refusal("resnet50").startswith(
-        "unknown model 'resnet50'; did you mean 'torchvision:resnet50' or"
-    )
+    said = refusal("resnet50")
+    assert said.startswith("unknown model 'resnet50'; did you mean 'torchvision:resnet50'")
+    assert "resnet152" not in said  # Of a name that is right, nothing is close.
+    assert "'torchvision:resnet50' or 'torchvision:" in refusal("resnet5")
     assert "did you mean 'demo'?" in refusal("Demo")
     assert "did you mean 'timm:hf-hub:timm/some.net'?" in refusal("hf-hub:timm/some.net")
 

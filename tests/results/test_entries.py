@@ -33,6 +33,16 @@ def test_probabilities_are_listed_with_the_targets() -> None:
     assert [target["probability"] for target in entry.record["targets"]] == [0.75, 0.25]
 
 
+def test_maps_that_the_panel_leaves_out_are_recorded() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    found = ta.explain(
+        net.eval(), torch.rand(1, 3, 8, 8), ["saliency", "grad_cam"], targets=1, layer=["0", "3"]
+    )
+    entry = entry_of(found, 0, Subject("one"))
+    assert entry.drawing is not None
+    assert entry.record["undrawn"] == ["grad_cam/3"]
+
+
 def test_tensors_of_several_layers_get_names() -> None:
     one = torch.ones(1)
     assert [key for key, _ in flat("m", {"a": (one, one), "b": one})] == ["m/a/0", "m/a/1", "m/b"]

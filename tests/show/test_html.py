@@ -11,7 +11,7 @@ from torch import nn
 
 import torchattr as ta
 from torchattr.errors import InputError
-from torchattr.show.html import figure, image_tag, notebook
+from torchattr.show.html import captioned, figure, image_tag, notebook
 
 
 def pictures(text):
@@ -32,6 +32,12 @@ def test_a_tag_carries_the_pixels():
 
 def test_a_caption_is_escaped():
     assert "<b>" not in figure(np.zeros((2, 2)), "<b>")
+
+
+def test_long_captions_break_behind_dots():
+    text = captioned([np.zeros((2, 2))], ["A <map>", "max 0.4 · clipped at 0.1"])
+    caption = "<figcaption>A &lt;map&gt;<br>max 0.4 · <span>clipped at 0.1</span></figcaption>"
+    assert caption in text
 
 
 def test_what_cannot_be_drawn_is_shown_as_text():

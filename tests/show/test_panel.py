@@ -127,6 +127,18 @@ def test_a_legend_shows_only_the_colours_in_use():
     assert both[-1, 0] > both[-1, 2]
 
 
+def test_only_maps_of_colours_have_a_legend_of_colours():
+    columns = [
+        _Column.of("guided_backprop", np.ones((2, channels, 4, 4)), 2, None, None)
+        for channels in (1, 3)
+    ]
+    legends = _legends(columns, _Scene.of(PHOTO, None, 64, "crop", Look()), Look())
+    assert [legend.text for legend in legends] == [
+        "negative to positive; mid grey is zero",
+        "negative to positive in each colour; mid grey is zero",
+    ]
+
+
 def texts_of(page):
     return [one.text for one in page.elements if isinstance(one, TextLine)]
 

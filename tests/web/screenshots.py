@@ -30,6 +30,7 @@ SIZE = (1240, 1260)
 PHONE = (390, 844)
 REPORT_SIZE = (1225, 2331)
 REPORT_WIDTH = 980
+MARGIN = 16
 
 
 def main() -> None:
@@ -144,7 +145,10 @@ def report(page: Browser, folder: Path) -> None:
     dark = [{"name": "prefers-color-scheme", "value": "dark"}]
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": dark})
     page.driver.get(file.as_uri())
+    # No part is cut: what follows the second begins below.
+    ends = page.run("return document.querySelectorAll('article')[1].getBoundingClientRect().bottom")
     seen = screenshot(page)
+    seen = seen.crop((0, 0, seen.width, round(ends) + MARGIN))
     height = seen.height * REPORT_WIDTH // seen.width
     small = seen.resize((REPORT_WIDTH, height), Image.Resampling.LANCZOS)
     small.save(IMAGES / "report.jpg", quality=85, optimize=True)

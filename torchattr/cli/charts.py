@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.progress import (
     BarColumn,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 BAR_WIDTH = 32
 SHOWN = 5
 _UNBROKEN = 1000
+_APART = 2
+_NARROWEST = 16
 
 
 def predictions(
@@ -82,17 +85,46 @@ def show_json(data: Any) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: str = "") -> None:
-    """Print a plain table; cells are printed verbatim.
+    """Print a plain table; cells are printed verbatim, and no part of one is left out.
 
-    Only the column called `wide` is wrapped, and only in a terminal.
+    A terminal may be too narrow. There the column called `wide` is wrapped, and if the others leave
+    no room for it, those that take more than a quarter of a line; without such a column, the table
+    is continued below itself.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in columns:
-        table.add_column(name, no_wrap=name != wide, overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    cells = [[one if isinstance(one, Text) else Text(str(one)) for one in row] for row in rows]
     console = out if out.is_terminal else Console(width=_UNBROKEN, highlight=False)
-    console.print(table)
+    lengths = [
+        max(cell_len(name), *(row[number].cell_len for row in cells)) if cells else cell_len(name)
+        for number, name in enumerate(columns)
+    ]
+    blocks = [list(range(len(columns)))] if wide else _blocks(lengths, console.width)
+    others = sum(lengths[one] + _APART for one, name in enumerate(columns) if name != wide)
+    longest = console.width // 4 if others + _NARROWEST > console.width else console.width
+    for part, block in enumerate(blocks):
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _APART, 0, 0))
+        for number in block:
+            is_wrapped = columns[number] == wide or lengths[number] > longest
+            table.add_column(columns[number], no_wrap=not is_wrapped, overflow="fold")
+        for row in cells:
+            table.add_row(*(row[number] for number in block))
+        if part:
+            console.print()
+        console.print(table)
+
+
+def _blocks(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Return the columns of each part of a table, which all begin with the first.
+
+    >>> _blocks([4, 6, 6, 6], 20)
+    [[0, 1, 2], [0, 3]]
+    """
+    blocks: list[list[int]] = [[0]]
+    for number in range(1, len(lengths)):
+        taken = sum(lengths[one] + _APART for one in blocks[-1])
+        if len(blocks[-1]) > 1 and taken + lengths[number] > room:
+            blocks.append([0])
+        blocks[-1].append(number)
+    return blocks
 
 
 @dataclass

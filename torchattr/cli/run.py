@@ -135,7 +135,8 @@ def run_on_images(
         show_json({**made_by(loaded), **where.named(), "images": records.pictures})
         return SKIPPED if counts.skipped else 0
     if counts.finished:
-        where.say(f"results for {_pictures(counts.finished)}")
+        files = "" if counts.drawn else "raw values (.npz)"
+        where.say(f"results for {_pictures(counts.finished)}", files)
     if counts.kept:
         _print(
             f"Kept results for {_pictures(counts.kept)} in {where}: already done with the same"
@@ -153,6 +154,7 @@ class _Counts:
     finished: int = 0
     skipped: int = 0
     kept: int = 0
+    drawn: int = 0
 
     @property
     def done(self) -> int:
@@ -172,7 +174,8 @@ def _watched(
     records: Records | None,
 ) -> _Counts:
     from torchattr.errors import TorchattrError
-    from torchattr.runs import AlreadyDone, Skipped, run_jobs
+    from torchattr.runs import AlreadyDone, Skipped, Written, run_jobs
+    from torchattr.show import FORMATS
 
     counts = _Counts()
     with progress_bar(len(paths), console=out if records is None else err) as bar:
@@ -181,6 +184,8 @@ def _watched(
                 counts.finished = sink.finished
                 counts.skipped += isinstance(event, Skipped)
                 counts.kept += isinstance(event, AlreadyDone)
+                if isinstance(event, Written):
+                    counts.drawn += any(file.suffix[1:] in FORMATS for file in event.files)
                 _report(event, loaded, bar, counts, records)
         except (KeyboardInterrupt, TorchattrError) as reason:
             bar.stop()

@@ -101,6 +101,8 @@ def made_into_tensors(kind: type) -> str:
         return "; pass torch.from_numpy(...)"
     if package == "PIL":
         return "; pass load_model(...).preprocess(picture).tensor[None], or your own transform's"
+    if package == "torchattr" and "tensor" in vars(kind).get("__annotations__", {}):
+        return "; pass its .tensor[None], a batch of one"
     return ""
 
 

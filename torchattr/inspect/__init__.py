@@ -10,9 +10,11 @@ from torchattr.inspect.back_projection.seeds import Start as Start
 from torchattr.inspect.conv_kernels import Kernels as Kernels
 from torchattr.inspect.conv_kernels import conv_kernels as conv_kernels
 from torchattr.inspect.conv_kernels import show_kernels as show_kernels
+from torchattr.inspect.drawing import SIGNAL_NOTE as SIGNAL_NOTE
 from torchattr.inspect.drawing import draw_input as draw_input
 from torchattr.inspect.drawing import draw_signal as draw_signal
 from torchattr.inspect.drawing import photo_tiles as photo_tiles
+from torchattr.inspect.drawing import signal_legend as signal_legend
 from torchattr.inspect.environment import backend_reasons as backend_reasons
 from torchattr.inspect.environment import list_devices as list_devices
 from torchattr.inspect.environment import list_operations as list_operations

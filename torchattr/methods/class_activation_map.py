@@ -139,6 +139,7 @@ class ClassActivationMap(GradientAttribution):
 
         Raises:
             InputError: options that exclude each other, or `aug_smooth` without images.
+            LayerError: `eigen_smooth` of a layer with fewer than two positions.
         """
         options: dict[str, Any] = {
             "attribute_to_layer_input": attribute_to_layer_input,

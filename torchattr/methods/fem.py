@@ -9,6 +9,7 @@ from torch import Tensor
 from torchattr.core.rounding import in_single
 from torchattr.core.types import Forward, Layers, OutputKey
 from torchattr.errors import InputError
+from torchattr.methods._cam.positions import over_positions
 from torchattr.methods._gradient.grids import LayoutChoice
 from torchattr.methods._gradient.layer_choice import Calls
 from torchattr.methods.class_activation_map import ActivationMap
@@ -31,6 +32,7 @@ class FEM(ActivationMap):
 
     Raises:
         InputError: a negative `k`.
+        LayerError: a layer of fewer than two positions.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(
@@ -57,7 +59,7 @@ class FEM(ActivationMap):
 
     def weigh(self, values: Tensor, gradients: Tensor) -> Tensor:
         # The squares of strong values overflow in half precision.
-        flat = in_single(values).flatten(2)
+        flat = over_positions(in_single(values))
         mean = flat.mean(2, keepdim=True)
         # Not by `std`, which warns of an empty batch.
         deviation = (flat - mean).square().mean(2, keepdim=True).sqrt()

@@ -34,7 +34,8 @@ class KPCACAM(ActivationMap):
 
     Raises:
         InputError: an unknown kernel, or a `gamma` that is not positive.
-        LayerError: a layer of more than 8192 positions, which are compared with each other.
+        LayerError: a layer of fewer than two positions, or of more than 8192, which are compared
+            with each other.
 
     >>> import torch, torchattr as ta
     >>> model = torch.nn.Sequential(

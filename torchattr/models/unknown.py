@@ -118,7 +118,8 @@ def _meant(spec: str) -> Iterator[str]:
     from torchvision.models import list_models
 
     for scheme, names in {"torchvision": list_models(), "timm": _names_of_timm(spec)}.items():
-        yield from (f"{scheme}:{name}" for name in closest(spec, names, most=2, cutoff=0.75))
+        meant = [spec] if spec in names else closest(spec, names, most=2, cutoff=0.75)
+        yield from (f"{scheme}:{name}" for name in meant)
 
 
 def _names_of_timm(spec: str) -> list[str]:

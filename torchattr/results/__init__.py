@@ -8,6 +8,7 @@ from torchattr.results.entries import Subject as Subject
 from torchattr.results.entries import array_of as array_of
 from torchattr.results.entries import entry_of as entry_of
 from torchattr.results.entries import flat as flat
+from torchattr.results.entries import heading_of as heading_of
 from torchattr.results.explanation_page import explanation_page as explanation_page
 from torchattr.results.explanation_page import show_explanation as show_explanation
 from torchattr.results.explanation_page import shown as shown

@@ -104,6 +104,12 @@ class ShownExample:
         return {k: v for k, v in self.maps.items() if v.ndim == 4 and len(v) == count and v.size}
 
     @property
+    def undrawn(self) -> list[str]:
+        """The names of the maps that the panel leaves out."""
+        drawn = self.drawable
+        return [key for key in self.maps if key not in drawn]
+
+    @property
     def scores(self) -> list[float | str]:
         """The probability of each target, else its score as a text."""
         return [one.get("probability", f"score {one['score']:.3g}") for one in self.targets]
@@ -241,6 +247,7 @@ def _record(explanation: Explained, example: ShownExample) -> dict[str, Any]:
             "inputs": [list(tensor.shape[1:]) for tensor in explanation.inputs.tensors],
             **{key: list(values.shape) for key, values in example.maps.items()},
         },
+        "undrawn": example.undrawn,
         "coverage": {
             "calls": dict(sorted(coverage.calls.items())),
             "own_gradient": dict(sorted(coverage.own.items())),

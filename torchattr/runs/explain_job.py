@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torchattr.core.printable import printable
-from torchattr.errors import ModelError
-from torchattr.results import Subject, entry_of, model_title, with_rows
+from torchattr.errors import Message, ModelError
+from torchattr.results import Entry, Subject, entry_of, heading_of, model_title, with_rows
 from torchattr.runs.class_selector import ClassSelector, default_targets
 from torchattr.runs.explain_settings import ExplainPlan, ExplainSettings, default_layer_note
 from torchattr.runs.function_selector import FunctionSelector, parse_selectors
@@ -80,7 +80,9 @@ class ExplainJob(PictureJob):
             yield Account(f"{picture.path.name}: {what}", ledger)
         subject = self._subject(picture, answer, targets)
         names = dict(enumerate(self.loaded.class_names or ()))
-        yield replace(entry_of(explanation, 0, subject, names), index=picture.index)
+        entry = entry_of(explanation, 0, subject, names)
+        yield from _undrawn(entry)
+        yield replace(entry, index=picture.index)
         progress(1.0)
 
     def _targets(self, picture: InputPicture, answer: Answer) -> list[NamedTarget]:
@@ -140,6 +142,18 @@ class ExplainJob(PictureJob):
             "cmap": self.cmap,
             "look": asdict(self.look),
         }
+
+
+def _undrawn(entry: Entry) -> Iterator[Note]:
+    """Yield a note for each map that the panel leaves out."""
+    for name in entry.record["undrawn"]:
+        shape = tuple(entry.arrays[name].shape[1:])
+        yield Note(
+            Message(
+                f"{heading_of(name)} is not drawn, since its values of shape {shape} have no height"
+                " and width; choose another layer for a map"
+            )
+        )
 
 
 def _probability(one: NamedTarget, answer: Answer) -> float | None:

@@ -61,15 +61,22 @@ def captioned(
 ) -> str:
     """Return pictures side by side with the lines of their caption, as wide as their container.
 
+    A line that is too long breaks behind a dot rather than within what stands between dots.
+
     alt: what they show, by default the caption. smooth: whether pixels are interpolated where the
     page enlarges them.
     """
     said = alt or " ".join(lines)
     tags = "".join(image_tag(picture, said) for picture in pictures)
-    below = "<br>".join(map(escape, lines))
+    below = "<br>".join(map(_parted, lines))
     kind = "pictures" if smooth else "pictures squares"
     caption = f"<figcaption>{below}</figcaption>" if below else ""
     return f'<figure><div class="{kind}">{tags}</div>{caption}</figure>'
+
+
+def _parted(line: str) -> str:
+    first, *rest = escape(line).split(" · ")
+    return first + "".join(f" · <span>{part}</span>" for part in rest)
 
 
 def cells_html(figures: Sequence[str], width: float) -> str:

@@ -264,7 +264,7 @@ def _legends(columns: list[_Column], scene: _Scene, look: Look) -> list[Legend]:
         Legend(
             style.bar(span, channels, look.pixels(BAR[0]), look.pixels(BAR[1])),
             _ends(of, span, scene),
-            style.explained(span),
+            style.explained(span, channels),
             ", ".join(column.title for column in of),
         )
         for (style, channels, span), of in sharing.items()

@@ -22,6 +22,8 @@ FADE = 0.72
 DIM = 0.5
 """How far the picture beneath a map turns to the grey of the map's zero."""
 
+_EACH_COLOUR = "negative to positive in each colour; mid grey is zero"
+
 
 class Style(ABC):
     """A way of drawing one map ``(C, h, w)`` for one picture."""
@@ -59,9 +61,10 @@ class Style(ABC):
         """
         return float(scale_of(kept(values, self.sign), self.percentile))
 
-    def explained(self, span: tuple[int, int]) -> str:
+    def explained(self, span: tuple[int, int], channels: int) -> str:
         """Return the meaning of the colours of a colour bar with these ends."""
-        return _ONE_SIDED.get((self.meaning, span), self.meaning)
+        meaning = _OF_ONE_CHANNEL.get(self.meaning, self.meaning) if channels == 1 else self.meaning
+        return _ONE_SIDED.get((meaning, span), meaning)
 
     @abstractmethod
     def reduce(self, values: np.ndarray) -> np.ndarray:
@@ -99,7 +102,7 @@ class Color(Style):
 
     percentile: float = 99.9
     cmap: str = "gray"
-    meaning: str = "negative to positive in each colour; mid grey is zero"
+    meaning: str = _EACH_COLOUR
 
     def reduce(self, values: np.ndarray) -> np.ndarray:
         if len(values) not in (1, 3):
@@ -142,6 +145,9 @@ class Overlay(Style):
         scaled = rescale(values[0], self.sign, self.percentile)
         return overlay(picture, scaled, self.alpha, cmap=self.cmap, fade=FADE, dim=self.dim)
 
+
+_OF_ONE_CHANNEL = {_EACH_COLOUR: "negative to positive; mid grey is zero"}
+"""What is said of maps that are drawn in grey."""
 
 _SIGNED = "negative values lower the score, positive ones raise it"
 _DEVIATION = "below to above the mean of the map"

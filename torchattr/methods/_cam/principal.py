@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import LayerError
+from torchattr.methods._cam.positions import over_positions
 
 Kernel = Literal["sigmoid", "rbf", "linear", "cosine"]
 
@@ -26,6 +27,9 @@ def first_component(channels: Tensor, along: Tensor) -> Tensor:
     Args:
         channels: `(N, C, ...)`.
         along: `(N, 1, ...)`.
+
+    Raises:
+        LayerError: fewer than two positions.
     """
     centred = _centred(channels)
     positions, count = centred.shape[-2:]
@@ -50,7 +54,7 @@ def first_kernel_component(
         gamma: its scale; 1 / C by default.
 
     Raises:
-        LayerError: too many positions to compare each with each other.
+        LayerError: fewer than two positions, or too many to compare each with each other.
     """
     centred = _centred(channels)
     positions, count = centred.shape[-2:]
@@ -76,8 +80,11 @@ def _centred(channels: Tensor) -> Tensor:
     """Return `(N, positions, C)` with a mean of 0 over the positions, in double precision.
 
     A squared matrix has half the digits of its own.
+
+    Raises:
+        LayerError: fewer than two positions.
     """
-    rows = channels.flatten(2).mT.double()
+    rows = over_positions(channels).mT.double()
     return rows - rows.mean(-2, keepdim=True)
 
 
