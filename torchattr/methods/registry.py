@@ -8,12 +8,19 @@ from typing import Any, TypeVar
 
 from torchattr.core.registry import Registry
 from torchattr.core.types import Forward, Layers, OutputKey
-from torchattr.errors import InputError
+from torchattr.errors import InputError, Listing, WayOut
 from torchattr.methods.base import Attribution, described
 
 M = TypeVar("M", bound=type[Attribution])
 
-METHODS: Registry[type[Attribution]] = Registry("method", group="torchattr.methods")
+_ALL_METHODS = WayOut(
+    "all are listed by {setting}", "method", Listing("torchattr.methods.registered_methods()")
+)
+"""Where the methods are listed."""
+
+METHODS: Registry[type[Attribution]] = Registry(
+    "method", group="torchattr.methods", listed=_ALL_METHODS
+)
 
 
 def register_method(name: str) -> Callable[[M], M]:
