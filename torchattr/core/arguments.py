@@ -53,6 +53,40 @@ def check_choice(
         raise error(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
+def check_function(name: str, value: Any, what: str = "a function") -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        InputTypeError: it is no function; `what` says what is needed.
+
+    >>> check_function("model", "resnet", "an nn.Module or a function")
+    Traceback (most recent call last):
+    torchattr.errors.InputTypeError: model must be an nn.Module or a function, got str
+    """
+    if not callable(value):
+        raise InputTypeError(f"{name} must be {what}, got {type(value).__name__}")
+
+
+def check_model(model: Any) -> None:
+    """Refuse a model that cannot be called.
+
+    Raises:
+        InputTypeError: it is neither a module nor a function.
+    """
+    check_function("model", model, "an nn.Module or a function")
+
+
+def check_functions(**functions: Any) -> None:
+    """Refuse what cannot be called of arguments that may be `None`.
+
+    Raises:
+        InputTypeError: one is no function.
+    """
+    for name, function in functions.items():
+        if function is not None:
+            check_function(name, function)
+
+
 def _is_among(value: Any, known: tuple[Any, ...]) -> bool:
     try:
         return value in known

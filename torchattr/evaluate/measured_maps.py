@@ -118,4 +118,4 @@ def as_tensor(values: Any, name: str) -> Tensor:
         raise InputTypeError(
             f"{name} must be a tensor or an array of numbers, got {type(values).__name__}"
         )
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.asarray(array, order="C"))
