@@ -211,7 +211,7 @@ class _Sets:
         options: DeletionOptions,
     ) -> Tensor:
         """Return the correlation over the sets of each size, `(N, targets, sizes)`."""
-        if not isinstance(self._sizes, (tuple, list)):
+        if not isinstance(self._sizes, Sequence) or isinstance(self._sizes, (str, bytes)):
             raise InputTypeError(
                 f"sizes must be a sequence of numbers of features, got {described(self._sizes)}"
             )

@@ -141,7 +141,7 @@ def _check_lines(lines: Any) -> None:
 
     Raises ``InputTypeError`` or ``ShapeError`` for others.
     """
-    each: Sequence[Any] = lines if isinstance(lines, (tuple, list)) else [None]
+    each: Sequence[Any] = [None] if not isinstance(lines, Sequence) else lines
     if not all(isinstance(one, (tuple, list)) and len(one) == 3 for one in each):
         raise InputTypeError(
             "lines must be a sequence of (positions, values, label), got " + reprlib.repr(lines)
