@@ -15,6 +15,18 @@ Renderer: TypeAlias = Callable[[str, Any], "str | None"]
 FUNCTION: Any = type("Function", (), {"__repr__": lambda self: "lambda returned: ..."})()
 """The value of a way out that passes a function, which only Python can."""
 
+
+@dataclass(frozen=True)
+class Listing:
+    """The value of a way out that is a list of what an argument takes.
+
+    Attributes:
+        call: what returns or shows the list in Python.
+    """
+
+    call: str
+
+
 SETTING = "{setting}"
 """The placeholder of an argument and its value in the text of a message or a way out."""
 
@@ -24,7 +36,11 @@ def in_python(argument: str, value: Any) -> str:
 
     >>> in_python("rules", {"gelu": "guided"}), in_python("layer", ...)
     ("rules={'gelu': 'guided'}", 'layer=...')
+    >>> in_python("method", Listing("registered_methods()"))
+    'registered_methods()'
     """
+    if isinstance(value, Listing):
+        return value.call
     return f"{argument}={'...' if value is ... else repr(value)}"
 
 

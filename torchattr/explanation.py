@@ -29,6 +29,7 @@ from torchattr.methods import (
     checked_memory,
     class_of,
     default_layer,
+    each_method,
     names_of,
     solve,
     takes,
@@ -292,12 +293,11 @@ def _options_by_method(
     Raises:
         InputError: there are no methods.
     """
-    if isinstance(methods, (str, type, Attribution)):
-        return {methods: {}}
-    if not methods:
+    named = each_method(methods)
+    if not named:
         raise InputError(f"methods is empty; name some, such as {', '.join(METHODS)}")
     options: Mapping[Any, Mapping[str, Any]] = methods if isinstance(methods, Mapping) else {}
-    return {method: options.get(method, {}) for method in methods}
+    return {method: options.get(method, {}) for method in named}
 
 
 def _differentiates_inputs(method: MethodLike) -> bool:

@@ -13,7 +13,7 @@ from matplotlib import pyplot
 from PIL import Image
 
 import torchattr.captum as ours
-from torchattr.errors import ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 
 PICTURE = Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3))
 NUMBERS = torch.tensor([[3, 3, 7, 7, 7]] * 2 + [[9, 9, 9, 7, 7]] * 2)
@@ -61,3 +61,41 @@ def test_baselines_are_drawn_together_or_apart() -> None:
         assert (drawn["hue"], drawn["tone"]) in [(1, "a"), (2, "b")]
         assert drawn["size"] == 5
     assert ours.ProductBaselines([[1], [2]]).sample() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"image": [[1, 2]]}, InputTypeError, "image must be a PIL image, got list"),
+        ({"mask": NUMBERS.tolist()}, InputTypeError, "mask must be a tensor or an array"),
+        ({"mask": "a"}, InputTypeError, "mask must be a tensor"),
+        ({"mask": NUMBERS * float("nan")}, InputError, "mask holds NaN"),
+        ({"mask_list": NUMBERS}, InputTypeError, "mask_list must be a list of masks"),
+        ({"mask_list": []}, InputError, "mask_list is empty"),
+        ({"mask_list": [[1, 2]]}, InputTypeError, "mask_list[0] must be a tensor"),
+        ({"mask_list": NUMBERS.tolist()}, InputTypeError, "mask_list[0] must be a tensor"),
+        ({"baseline": "white"}, InputError, "baseline must be a colour"),
+        ({"baseline": (1, 2)}, InputError, "baseline has 2 numbers for a picture of 3 channels"),
+        ({"image": PICTURE.convert("L")}, InputError, "image.convert('RGB')"),
+        ({"processor_fn": 3}, InputTypeError, "processor_fn must be a function"),
+    ],
+)
+def test_arguments_of_wrong_types_are_named(
+    change: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with refused(error, words):
+        ours.ImageMaskInput(**{"image": PICTURE, **change})
+
+
+def test_arrays_are_masks_and_features_must_fit() -> None:
+    own = ours.ImageMaskInput(PICTURE, NUMBERS.numpy())  # type: ignore[arg-type]
+    assert own.values == ours.ImageMaskInput(PICTURE, NUMBERS).values
+    for wrong in ([1.0, 0.0, 1.0], torch.ones(1, 2), torch.ones(3)):
+        with refused(ShapeError, "perturbed_tensor must be a tensor (1, 3)"):
+            own.to_model_input(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("values", ["ab", 3, None, [[]], [3], {"size": []}, {"size": 3}])
+def test_baselines_must_be_drawn_from_something(values: Any) -> None:
+    with refused(InputTypeError, "baseline_values must hold a sequence of at least one value"):
+        ours.ProductBaselines(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import captum.attr
 import matplotlib
@@ -12,7 +13,9 @@ from helpers import refused
 from matplotlib.figure import Figure
 
 import torchattr as ta
+from torchattr.captum import visualization
 from torchattr.captum import visualization as ours
+from torchattr.errors import InputError, InputTypeError, ShapeError
 
 theirs = captum.attr.visualization
 GENERATOR = np.random.default_rng(0)
@@ -142,3 +145,24 @@ def test_wrong_input_is_a_sentence() -> None:
         draw(ATTR, outlier_perc=200)
     with refused(ta.InputError, "signs has 1 entries for 2 methods"):
         ours.visualize_image_attr_multiple(ATTR, None, ["heat_map"] * 2, ["all"], use_pyplot=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"outlier_perc": "a"}, InputTypeError, "outlier_perc must be a number, got str 'a'"),
+        ({"alpha_overlay": "a"}, InputTypeError, "alpha_overlay must be a number"),
+        ({"alpha_overlay": 2}, InputError, "alpha_overlay must lie in 0..1"),
+        ({"attr": [[1.0], [2.0, 3.0]]}, InputTypeError, "attr must hold real numbers"),
+        ({"original_image": "a"}, InputTypeError, "original_image must hold real numbers"),
+        ({"original_image": 3}, ShapeError, "original_image must be (H, W)"),
+    ],
+)
+def test_arguments_of_wrong_types_are_named(
+    change: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    given: dict[str, Any] = {"attr": np.ones((4, 4, 3)), "original_image": np.ones((4, 4, 3))}
+    with refused(error, said):
+        visualization.visualize_image_attr(**{**given, "use_pyplot": False, **change})
+    with refused(InputTypeError, "methods must be a list, got int"):
+        visualization.visualize_image_attr_multiple(np.ones((4, 4)), None, 3, [])  # type: ignore[arg-type]

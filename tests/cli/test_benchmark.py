@@ -178,3 +178,10 @@ def test_options_of_the_methods(here):
     usual = call("benchmark", "planted", *chosen)
     assert json.loads(usual.stdout)["gains"] != json.loads(few.stdout)["gains"]
     refused(call("benchmark", "planted", *chosen, "--option", "n_maskss=4"), "no option 'n_maskss'")
+
+
+@pytest.mark.parametrize("wrong", [("--method", "zzz"), ("--option", "zzz=3")])
+def test_unknown_names_are_not_answered_with_long_lists(here, wrong):
+    result = call("benchmark", *wrong)
+    refused(result, "zzz", "listed by torchattr methods")
+    assert len(result.stderr) < 200

@@ -23,7 +23,7 @@ from torchattr.cli.options import (
     start_of,
 )
 from torchattr.core.outputs import activated_by
-from torchattr.errors import FUNCTION, InputError, RuleError, TorchattrError
+from torchattr.errors import FUNCTION, InputError, Listing, RuleError, TorchattrError
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,8 @@ from torchattr.errors import FUNCTION, InputError, RuleError, TorchattrError
         ("layers", ..., "--layer NAME"),
         ("activation", "none", "--scores raw"),
         ("trust", True, "--trust"),
+        ("method", Listing("methods()"), "torchattr methods"),
+        ("rules", Listing("rules()"), None),
         ("strict", False, None),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from helpers import assert_same, noise, refused
 from torch import Tensor
 
 from torchattr.concepts import LinearClassifier
-from torchattr.errors import InputError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 
 
 def blobs(count: int, size: int = 30) -> tuple[Tensor, Tensor]:
@@ -77,3 +79,22 @@ def test_bad_input_is_refused() -> None:
         LinearClassifier().train_and_eval([(x[:30], labels[:30])])
     with refused(InputError, "test_split_ratio", "1.5"):
         LinearClassifier().train_and_eval([(x, labels)], test_split_ratio=1.5)
+
+
+@pytest.mark.parametrize("wrong", [{"alpha": "a"}, {"max_iter": 1.5}, {"seed": None}])
+def test_numbers_of_wrong_types_are_named(wrong: dict[str, Any]) -> None:
+    with refused(InputTypeError, f"{next(iter(wrong))} must be"):
+        LinearClassifier(**wrong)
+
+
+def test_data_of_wrong_types_is_named() -> None:
+    classifier = LinearClassifier()
+    for data in (3, None, "ab", [3], [(1, 2)], [(torch.ones(2, 3),)]):
+        with refused(InputTypeError, "dataloader must yield pairs of tensors"):
+            classifier.train_and_eval(data)  # type: ignore[arg-type]
+    with refused(ShapeError, "dataloader must yield activations (N, features)"):
+        classifier.train_and_eval([(torch.ones(2, 3), torch.ones(3))])
+    with refused(InputError, "yields no batch"):
+        classifier.train_and_eval([])
+    with refused(InputTypeError, "test_split_ratio must be a number"):
+        classifier.train_and_eval([], "a")  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from torch import nn
 
 import torchattr as ta
 from torchattr import captum
-from torchattr.core.arguments import check_arguments, check_choice
+from torchattr.core.arguments import check_arguments, check_choice, checked_texts
 from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate import blocks
 from torchattr.evaluate.ranked_masks import as_fractions
@@ -158,3 +158,16 @@ def test_the_model_gets_its_own_arguments_as_they_are() -> None:
 
     ta.FeatureAblation(model).attribute(X, additional_forward_args=(np.float32(2),))
     assert set(given) == {np.float32}
+
+
+@pytest.mark.parametrize("value", [[], {"a": 1}, np.zeros(2), torch.zeros(2), None])
+def test_choices_are_compared_with_anything(value: Any) -> None:
+    with refused(InputError, "view must be one of 'crop', 'photo'"):
+        check_choice("view", value, ("crop", "photo"))
+
+
+@pytest.mark.parametrize("value", ["cat", b"cat", None, 3, [1], ["cat", None], torch.zeros(2)])
+def test_what_are_no_texts_is_named(value: Any) -> None:
+    with refused(InputTypeError, "labels must be a sequence of texts"):
+        checked_texts(value, "labels")
+    assert checked_texts(np.array(["cat"]), "labels") == ["cat"]

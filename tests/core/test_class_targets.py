@@ -177,3 +177,13 @@ def test_similarity_refuses_other_outputs() -> None:
 def test_the_names_are_public() -> None:
     assert ta.Difference is Difference
     assert ta.Similarity is Similarity
+
+
+@pytest.mark.parametrize("make", [lambda n: Difference(0, alpha=n), lambda n: Binary(threshold=n)])
+def test_weights_and_thresholds_are_numbers(make: Any) -> None:
+    for wrong in ("a", None, [1.0], True):
+        with pytest.raises(InputTypeError, match=r"(alpha|threshold) must be a number, got"):
+            make(wrong)
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(InputError, match=r"(alpha|threshold) must be finite"):
+            make(wrong)

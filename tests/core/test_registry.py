@@ -11,7 +11,7 @@ from helpers import refused
 
 from torchattr.core import registry as module
 from torchattr.core.registry import Registry, closest, suggest
-from torchattr.errors import BackendError, RegistryError
+from torchattr.errors import BackendError, Listing, RegistryError, WayOut
 
 SOURCE = """
 @shapes.register("square")
@@ -160,3 +160,14 @@ def test_closest_names_and_suggestions() -> None:
     assert suggest("salency", names) == "did you mean 'saliency'?"
     assert suggest("zzz", names) == "there are: saliency, guided_backprop, guided_grad_cam"
     assert suggest("zzz", []) == "there are: none"
+    assert suggest("zzz", map(str, range(25))) == "there are 25, such as 0, 1, 2"
+    assert suggest("zzz", map(str, range(24))).startswith("there are: 0, 1, 2, 3, ")
+
+
+def test_messages_about_unknown_names_say_where_all_are_listed() -> None:
+    listed = WayOut("all are listed by {setting}", "shape", Listing("shapes()"))
+    shapes: Registry[type] = Registry("shape", listed=listed)
+    shapes.add("circle", int)
+    for name in ("circel", "x"):
+        with refused(RegistryError, "All are listed by shapes()"):
+            shapes[name]

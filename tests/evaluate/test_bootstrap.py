@@ -94,3 +94,12 @@ def test_wrong_arguments_are_refused() -> None:
         bootstrap_interval(VALUES, level=95)
     with refused(InputError, "resamples", "0"):
         bootstrap_interval(VALUES, resamples=0)
+
+
+@pytest.mark.parametrize("name", ["level", "resamples", "seed"])
+def test_numbers_of_wrong_types_are_refused(name: str) -> None:
+    for wrong in ("a", None, []):
+        with refused(InputTypeError, f"{name} must be"):
+            bootstrap_interval(VALUES, **{name: wrong})
+    with refused(InputTypeError, "values must be a tensor or an array"):
+        bootstrap_interval([[1.0], [2.0, 3.0]])

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from helpers import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchattr.errors import InputError, UndefinedMetricWarning
+from torchattr.errors import InputError, InputTypeError, UndefinedMetricWarning
 from torchattr.evaluate import effective_complexity, entropy, gini_index
 
 VALUES = st.lists(st.floats(-100, 100), min_size=6, max_size=6).filter(
@@ -63,3 +64,8 @@ def test_a_map_of_zeros_has_none(metric):
 def test_a_negative_threshold():
     with pytest.raises(InputError, match="at least 0, got -1"):
         effective_complexity(torch.ones(1, 2, 2), -1)
+
+
+def test_a_threshold_that_is_no_number_is_refused() -> None:
+    with refused(InputTypeError, "threshold must be a number, got str 'a'"):
+        effective_complexity(torch.rand(1, 4, 4), "a")  # type: ignore[arg-type]

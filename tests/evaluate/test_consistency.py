@@ -42,6 +42,32 @@ def test_explanations_of_ones_own_are_undefined() -> None:
     assert bool(found[2].isnan())
 
 
+def test_constant_maps_have_no_explanation_and_no_equals() -> None:
+    maps = torch.tensor([[2.0, 2.0, 2.0], [2.0, 1.0, 1.0], [-1.0, 1.0, 1.0], [3.0, 1.0, 0.0]])
+    with pytest.warns(
+        UndefinedMetricWarning, match="where the map is constant; .*2 of 4"
+    ) as caught:
+        found = consistency(maps, torch.tensor([1, 1, 1, 1]), k=1)
+    assert len(caught) == 1
+    assert found.isnan().tolist() == [True, False, True, False]
+    assert found[[1, 3]].tolist() == [1.0, 1.0]
+    both = "where the map is constant or no other example has the same explanation"
+    with pytest.warns(UndefinedMetricWarning, match=both) as caught:
+        found = consistency(maps[:2], torch.tensor([1, 1]), k=1)
+    assert len(caught) == 1
+    assert found.isnan().all()
+    whole = consistency(maps[[0, 1, 3]].clamp_min(0.5), torch.tensor([1, 1, 0]), k=3)
+    assert whole.tolist() == [0.5, 0.5, 0.0]
+
+
+def test_ties_do_not_depend_on_the_places_of_elements() -> None:
+    maps = torch.tensor([[3.0, 1.0, 1.0], [5.0, 2.0, 2.0], [4.0, 1.0, 0.5]])
+    for turned in (maps, maps.flip(1)):
+        with pytest.warns(UndefinedMetricWarning, match="no other .* 1 of 3 maps: 2"):
+            found = consistency(turned, torch.tensor([0, 0, 0]), k=2)
+        assert found[:2].tolist() == [1.0, 1.0]
+
+
 def test_explanations_are_made_discrete_by_any_function() -> None:
     found = consistency(MAPS, LABELS, discretise=lambda rows: rows.new_zeros(len(rows)))
     alike = (LABELS[:, None] == LABELS).sum(1) - 1
@@ -59,5 +85,14 @@ def test_wrong_arguments_are_refused() -> None:
         consistency(MAPS, LABELS)
     with refused(InputError, "NaN"):
         consistency(MAPS * torch.nan, LABELS)
+    with refused(InputTypeError, "k must be an int", "'2'"):
+        consistency(MAPS, LABELS, k="2")  # type: ignore[arg-type]
+    for wrong in ("maps", [[1.0], [2.0, 3.0]], None):
+        with refused(InputTypeError, "attributions must be a tensor or an array"):
+            consistency(wrong, LABELS)
+    with refused(InputTypeError, "predictions must be a tensor or an array"):
+        consistency(MAPS, "cat")
+    with refused(InputTypeError, "discretise must be a function"):
+        consistency(MAPS, LABELS, discretise="sign")  # type: ignore[arg-type]
     with refused(ShapeError, "discretise", "80 rows"):
         consistency(MAPS, LABELS, discretise=lambda rows: rows[:2])

@@ -10,7 +10,7 @@ from helpers import assert_same, noise, refused, seeded
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.errors import InputError
+from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate import (
     blocks,
     deletion_curve,
@@ -18,6 +18,7 @@ from torchattr.evaluate import (
     insertion_curve,
     single_deletion,
 )
+from torchattr.evaluate.deletions import Deletions
 from torchattr.incremental import Recomputed
 from torchattr.methods._perturbation import incremental_scores
 
@@ -140,3 +141,12 @@ def test_maps_that_cannot_be_ranked() -> None:
         deletion_curve(MODEL, X, broken, 1)
     with refused(ta.ShapeError, "(3, 1, 8, 8)", "interpolate"):
         single_deletion(MODEL, X, MAPS[..., :8, :8], 1)
+
+
+@pytest.mark.parametrize("model", ["resnet", None, 3])
+def test_what_is_no_model_is_named(model: Any) -> None:
+    x = torch.ones(1, 3)
+    with refused(InputTypeError, "model must be an nn.Module or a function", type(model).__name__):
+        Deletions(model, x, x, None)
+    with refused(InputTypeError, "report must be a function"):
+        Deletions(lambda x: x, x, x, 0, report="a")  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import seeded
+from helpers import refused, seeded
 from measured import SmallNet, ranks
 from torch import Tensor
 
@@ -193,3 +193,10 @@ def test_no_sizes() -> None:
 def test_an_unknown_correlation() -> None:
     with pytest.raises(InputError, match="got 'kendall'"):
         single_deletion(MODEL, X, MAPS, 1, correlation="kendall")  # type: ignore[arg-type]
+
+
+def test_sizes_of_a_wrong_type_are_refused() -> None:
+    x = torch.ones(1, 3)
+    for wrong in (3, "ab", None):
+        with refused(InputTypeError, "sizes must be a sequence of numbers of features"):
+            sensitivity_n(lambda x: x, x, x, 0, sizes=wrong)  # type: ignore[arg-type]

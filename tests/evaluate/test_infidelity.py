@@ -122,3 +122,11 @@ def test_wrong_arguments_are_refused() -> None:
         infidelity(net, X, maps, 1, seed=[1, 2])
     with refused(OutputError, "one row"):
         infidelity(lambda x: x.sum(0), X, maps)
+
+
+def test_numbers_and_functions_of_wrong_types_are_refused() -> None:
+    x = torch.ones(1, 3)
+    with refused(InputTypeError, "stdev must be a number, got str 'a'"):
+        infidelity(lambda x: x, x, x, 0, stdev="a")  # type: ignore[arg-type]
+    with refused(InputTypeError, "perturb_func must be a function"):
+        infidelity(lambda x: x, x, x, 0, perturb_func="a")  # type: ignore[arg-type]

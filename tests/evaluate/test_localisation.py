@@ -6,10 +6,11 @@ from statistics import mean
 
 import pytest
 import torch
+from helpers import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchattr.errors import InputError, ShapeError, UndefinedMetricWarning
+from torchattr.errors import InputError, InputTypeError, ShapeError, UndefinedMetricWarning
 from torchattr.evaluate import (
     attribution_localisation,
     cell_shares,
@@ -150,3 +151,9 @@ def test_arguments_out_of_range():
         relevance_mass(maps, masks, sign="both")
     with pytest.raises(ShapeError, match="3 x 2 cells does not divide maps of 2 x 4"):
         cell_shares(maps, (3, 2))
+
+
+def test_a_grid_of_wrong_type_is_refused() -> None:
+    for grid in (3, None, (2,), "ab", (2, 1.5)):
+        with refused(InputTypeError, "grid must be"):
+            cell_shares(torch.rand(1, 4, 4), grid)  # type: ignore[arg-type]

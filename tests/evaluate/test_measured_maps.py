@@ -1,9 +1,12 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from helpers import refused
 
 from torchattr.errors import InputError, InputTypeError, ShapeError, UndefinedMetricWarning
-from torchattr.evaluate.measured_maps import as_maps, as_masks, is_varied, undefined
+from torchattr.evaluate.measured_maps import as_maps, as_masks, as_tensor, is_varied, undefined
 
 
 def test_channels_are_summed_and_arrays_taken():
@@ -74,3 +77,10 @@ def test_one_warning_names_the_maps_that_have_no_value():
 
 def test_what_varies():
     assert is_varied(torch.tensor([[[1.0, 1.0]], [[1.0, 2.0]]])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("wrong", ["a", None, [[1.0], [2.0, 3.0]], object()])
+def test_what_is_no_array_of_numbers_is_named(wrong: Any) -> None:
+    with refused(InputTypeError, "maps must be a tensor or an array of numbers"):
+        as_tensor(wrong, "maps")
+    assert as_tensor(2.0, "maps").dim() == 0

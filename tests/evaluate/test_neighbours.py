@@ -8,7 +8,8 @@ from helpers import assert_same, noise, refused
 from torch import Tensor
 
 from torchattr.core.inputs import as_inputs
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.evaluate import continuity, sensitivity_max
 from torchattr.evaluate.neighbours import moved, neighbours, translations
 
 X = as_inputs(noise(2, 3, 4, 5))
@@ -67,3 +68,17 @@ def test_wrong_arguments_are_refused() -> None:
         neighbours(X, None, "normal", float("inf"), 0)
     with refused(ShapeError, "pictures", "(2, 3)"):
         translations(as_inputs(torch.zeros(2, 3)), 3, 0.0)
+
+
+def test_arguments_of_wrong_types_are_refused() -> None:
+    x = torch.rand(1, 1, 4, 4)
+
+    def explanation(x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    with refused(InputTypeError, "radius must be a number, got str 'a'"):
+        sensitivity_max(explanation, x, radius="a")  # type: ignore[arg-type]
+    with refused(InputTypeError, "perturb_func must be a function"):
+        sensitivity_max(explanation, x, perturb_func="a")  # type: ignore[arg-type]
+    with refused(InputTypeError, "fill must be a number"):
+        continuity(explanation, x, fill="a")  # type: ignore[arg-type]

@@ -1,6 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from helpers import refused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -181,3 +184,16 @@ def test_moving_box_and_maximum_together_changes_nothing(row, column, scale):
 def test_wrong_arguments_are_named(error, said, call):
     with pytest.raises(error, match=said):
         call()
+
+
+def test_arguments_of_wrong_types_are_refused() -> None:
+    maps, boxes = torch.rand(1, 4, 4), [(0, 0, 2, 2)]
+    for name in ("maps", "boxes", "labels"):
+        given: dict[str, Any] = {"maps": maps, "boxes": boxes, name: 3}
+        with refused(InputTypeError, f"{name} must be a sequence, got int 3"):
+            pointing_game(**given)
+    with refused(InputTypeError, "tolerance must be a number"):
+        pointing_game(maps, boxes, tolerance="a")  # type: ignore[arg-type]
+    for size in (4, "ab", (4,), (4.5, 4)):
+        with refused(InputTypeError, "size must be"):
+            pointing_game(maps, boxes, size=size)  # type: ignore[arg-type]

@@ -8,15 +8,17 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import torch
 from helpers import refused
 from sklearn.linear_model import Ridge
 from torch import nn
 
 import torchattr as ta
-from torchattr.errors import InputError, RegistryError
+from torchattr.errors import InputError, InputTypeError, RegistryError
 from torchattr.methods import (
     build,
     class_of,
+    each_method,
     find_method,
     name_of,
     names_of,
@@ -43,7 +45,7 @@ def test_built_in_methods_are_found_by_name() -> None:
 def test_unknown_names_are_answered_with_the_closest() -> None:
     with refused(RegistryError, "no method is called 'guided-backprob'", "'guided_backprop'"):
         find_method("guided-backprob")
-    with refused(RegistryError, "there are: ", "saliency"):
+    with refused(RegistryError, "such as ablation_cam, ", "methods.registered_methods()"):
         find_method("zzz")
 
 
@@ -177,3 +179,17 @@ def test_methods_that_nothing_tells_apart_are_refused(methods: list[Any]) -> Non
     built = [ta.Saliency(nn.Linear(2, 2)) for _ in methods]
     with refused(InputError, "methods has saliency 2 times", "name it once"):
         names_of(methods, built, [{}, {}])
+
+
+@pytest.mark.parametrize("methods", [3, None, b"lrp", [3], [[1.0]], torch.zeros(2), object()])
+def test_what_are_no_methods_is_named(methods: Any) -> None:
+    with refused(InputTypeError, "method", "must be a name"):
+        each_method(methods)
+    with refused(InputTypeError, "method", "must be a name"):
+        ta.explain(lambda x: x, torch.ones(1, 2), methods)
+
+
+def test_rules_that_are_no_mapping_are_named() -> None:
+    for rules in ("gelu", [1], 3):
+        with refused(InputTypeError, "rules must name a rule for each operation"):
+            ta.GuidedBackprop(lambda x: x, rules=rules)  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ def test_models_of_the_hub_come_with_the_names_of_their_configuration():
 @pytest.mark.usefixtures("timm")
 @pytest.mark.parametrize("weights", [None, "random"])
 def test_what_the_hub_does_not_answer_is_a_sentence(weights):
-    said = r"net could not be loaded from the Hub \(cannot reach the hub\). Check .* hf auth login"
+    said = r"net could not be downloaded from the Hub .* cannot reach the hub\). Check the network"
     with pytest.raises(WeightsError, match=said):
         load_model("timm:hf-hub:other/net", weights=weights)
     with pytest.raises(ModelError, match=r"is no folder of a model of timm \(cannot reach"):
@@ -147,3 +147,39 @@ def test_an_unreachable_hub_does_not_hide_what_is_wrong(monkeypatch, name, said)
     monkeypatch.setattr(sys.modules["timm"], "create_model", fail)
     with pytest.raises(WeightsError, match=said):
         load_model(f"timm:{name}")
+
+
+class TransportError(Exception):
+    """The base of httpx's errors of the network."""
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize(
+    ("name", "weights", "said"),
+    [
+        ("tiny_net", None, r"timm:tiny_net could not be downloaded .* Check .* weights="),
+        ("hf-hub:other/net@v2", None, r"Check the network .* download other/net --revision v2"),
+        ("hf-hub:other/net", "random", r"downloaded from the Hub .* Check the network and try"),
+    ],
+)
+def test_a_lost_connection_is_a_sentence(monkeypatch, name, weights, said):
+    def fail(name, pretrained):
+        raise TransportError("peer closed connection")
+
+    monkeypatch.setattr(sys.modules["timm"], "create_model", fail)
+    with pytest.raises(WeightsError, match=said) as caught:
+        load_model(f"timm:{name}", weights=weights)
+    assert "(the connection failed meanwhile: peer closed connection)" in str(caught.value)
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize(
+    ("spec", "error"), [("hf-hub:other/net", WeightsError), ("local-dir:here", ModelError)]
+)
+def test_a_wrong_configuration_is_a_sentence(monkeypatch, spec, error):
+    def fail(name, pretrained):
+        raise KeyError("architecture")
+
+    monkeypatch.setattr(sys.modules["timm"], "create_model", fail)
+    with pytest.raises(error, match="there is no entry 'architecture'"):
+        load_model(f"timm:{spec}")

@@ -7,7 +7,13 @@ import pytest
 
 from torchattr.errors import WeightsError
 from torchattr.models import hub_network, load_model
-from torchattr.models.hub_network import OFFLINE, cached_if_unreachable, is_unreached, unreachable
+from torchattr.models.hub_network import (
+    OFFLINE,
+    cached_if_unreachable,
+    is_cut_off,
+    is_unreached,
+    unreachable,
+)
 from torchattr.models.read_errors import chain
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -30,11 +36,17 @@ def no_network(monkeypatch):
 
 @pytest.fixture
 def failing():
-    """The address of a server that answers every request with an error."""
+    """The address of a server that answers with an error, and sends parts of files."""
 
     class Failing(BaseHTTPRequestHandler):
         def do_HEAD(self):
             self.send_error(503)
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "9")
+            self.end_headers()
+            self.wfile.write(b"part")
 
         def log_message(self, *about):
             pass
@@ -69,6 +81,18 @@ def test_whatever_its_client_raises_is_said(monkeypatch, raised):
 
     monkeypatch.setattr("huggingface_hub.utils.get_session", fail)
     assert unreachable("a://b") == f"a://b cannot be reached: {raised}"
+
+
+def test_a_file_that_ends_early_or_never_is_cut_off(failing):
+    with pytest.raises(Exception, match=r"(?i)incomplete|closed") as caught:
+        utils.get_session().get(failing)
+    assert is_cut_off(caught.value)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Exception, match="timed out") as caught:
+            utils.get_session().get(address, timeout=0.1)
+    assert is_cut_off(caught.value)
+    assert not is_cut_off(RuntimeError("no such tag"))
 
 
 def test_an_address_without_a_scheme_is_said():

@@ -32,6 +32,7 @@ def test_the_reason_is_the_first_line_of_the_root_cause() -> None:
     error.__cause__ = ValueError("first\nsecond")
     assert reason(error) == "first"
     assert reason(KeyError()) == "KeyError"
+    assert reason(KeyError("size")) == "there is no entry 'size'"
 
 
 def test_what_a_reader_hides_is_no_reason() -> None:

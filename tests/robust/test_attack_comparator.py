@@ -10,7 +10,7 @@ import torch
 from helpers import assert_same, noise, refused
 from torch import Tensor
 
-from torchattr.errors import InputError, TorchattrWarning
+from torchattr.errors import InputError, InputTypeError, TorchattrWarning
 from torchattr.robust import FGSM, AttackComparator
 
 Result = namedtuple("Result", "score share")
@@ -81,3 +81,15 @@ def test_names_are_taken_once_and_missing_arguments_reported() -> None:
         comparator.add_attack(Counting())
     with pytest.warns(TorchattrWarning, match="label.*'Counting'"):
         comparator.evaluate(noise(1, 2))
+
+
+def test_what_cannot_be_called_is_named() -> None:
+    with refused(InputTypeError, "model must be an nn.Module or a function, got str"):
+        AttackComparator("net", lambda x: x)  # type: ignore[arg-type]
+    with refused(InputTypeError, "preproc_fn must be a function"):
+        AttackComparator(lambda x: x, lambda x: x, "a")  # type: ignore[arg-type]
+    comparator = AttackComparator(lambda x: x, lambda x: x)
+    with refused(InputTypeError, "attack must be an Attack or a function"):
+        comparator.add_attack("a")  # type: ignore[arg-type]
+    with refused(InputTypeError, "name must be a text, got list"):
+        comparator.add_attack(lambda x: x, [])  # type: ignore[arg-type]

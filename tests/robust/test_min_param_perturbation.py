@@ -9,8 +9,9 @@ import torch
 from helpers import noise, refused
 from torch import Tensor
 
-from torchattr.errors import InputError, OutputError
+from torchattr.errors import InputError, InputTypeError, OutputError, TargetError
 from torchattr.robust import MinParamPerturbation
+from torchattr.robust.min_param_perturbation import largest_at_target
 
 X = torch.zeros(2, 4)
 
@@ -101,3 +102,24 @@ def test_wrong_arguments_are_refused() -> None:
         MinParamPerturbation(lambda x: x[:, 0], brighter, "by", 0, 3, 1).evaluate(
             noise(2, 3), target=0
         )
+
+
+@pytest.mark.parametrize("name", ["model", "attack", "arg_name", "preproc_fn", "correct_fn"])
+def test_what_cannot_be_called_is_named(name: str) -> None:
+    given: dict[str, Any] = {
+        "model": lambda x: x,
+        "attack": lambda x, by: x,
+        "arg_name": "by",
+        "arg_min": 0.0,
+        "arg_max": 2.0,
+        "arg_step": 1.0,
+        name: 3,
+    }
+    with refused(InputTypeError, f"{name} must be"):
+        MinParamPerturbation(**given)
+
+
+def test_targets_that_name_no_class_are_named() -> None:
+    for target in ("a", [], [0, 1, 2], None):
+        with refused(TargetError, "target must be a class, or one for each of 2 examples"):
+            largest_at_target(torch.rand(2, 3), target)

@@ -63,6 +63,16 @@ def test_a_wrong_option_is_named(text: str, message: str) -> None:
         options_by_method([text], NAMES)
 
 
+def test_what_is_wrong_for_many_methods_is_a_short_sentence() -> None:
+    names = list(registered_methods())
+    said = f"no option 'zzz' of any of {len(names)} methods.*such as .* help\\(\\)"
+    with pytest.raises(InputError, match=said) as caught:
+        options_by_method(["zzz=3"], names)
+    assert len(str(caught.value)) < 200
+    with pytest.raises(RegistryError, match="no method is called 'zzz'"):
+        options_by_method(["zzz.n_masks=3"], NAMES)
+
+
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(RegistryError, match="salency"):
         MethodForm.of("salency")

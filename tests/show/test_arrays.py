@@ -78,3 +78,8 @@ def test_one_map():
     assert as_map(np.zeros((1, 1, 4, 5))).shape == (4, 5)
     with pytest.raises(ShapeError, match=r"one map \(H, W\), got the shape \(2, 4, 5\)"):
         as_map(np.zeros((2, 4, 5)))
+
+
+def test_rows_of_several_lengths_are_named():
+    with pytest.raises(InputTypeError, match="maps must hold real numbers in rows of one length"):
+        as_floats([[1.0], [2.0, 3.0]], "maps")

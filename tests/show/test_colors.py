@@ -63,3 +63,9 @@ def test_a_table_cannot_be_changed():
 def test_importing_the_room_leaves_matplotlib_alone():
     code = "import sys, torchattr.show; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("unknown", ["a", None, (1, 2), (0.5, 0, 0), -1])
+def test_what_is_no_colour_is_named(unknown):
+    with pytest.raises(InputError, match="unknown must be a grey level"):
+        colormap(np.zeros(2), unknown=unknown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from helpers import refused
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import concept_colors, concept_picture
 
 
@@ -56,3 +56,12 @@ def test_bad_arguments_are_refused() -> None:
         concept_picture(np.zeros((4, 8)), halves(), alpha=2)
     with refused(ShapeError, "(k, h, w)"):
         concept_picture(np.zeros((4, 8)), halves()[0])
+
+
+def test_arguments_of_wrong_types_are_refused() -> None:
+    maps = np.ones((2, 4, 4))
+    with refused(InputTypeError, "alpha must be a number", "'a'"):
+        concept_picture(np.zeros((4, 4)), maps, alpha="a")  # type: ignore[arg-type]
+    for labels in ("ab", 2.5, [1, 2]):
+        with refused(InputTypeError, "labels must be a sequence of texts"):
+            concept_picture(np.zeros((4, 4)), maps, labels)  # type: ignore[arg-type]

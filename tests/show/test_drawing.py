@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from torchattr.errors import InputError
-from torchattr.show import Drawing, Look
+from torchattr.errors import InputError, InputTypeError
+from torchattr.show import Drawing, Look, checked_dpi
 
 RED = (255, 0, 0)
 
@@ -74,3 +74,9 @@ def test_too_large_a_page_is_refused():
     Drawing(10_000, 10_000)
     with pytest.raises(InputError, match=r"20000 × 20000 pixels.*some of the channels"):
         Drawing(10_000, 10_000, Look(scale=2))
+
+
+@pytest.mark.parametrize("dpi", ["a", [], (1, 2)])
+def test_a_resolution_that_is_no_number_is_named(dpi):
+    with pytest.raises(InputTypeError, match="dpi must be a number"):
+        checked_dpi(dpi)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import convert_into_grid, grid
 
 
@@ -96,3 +96,45 @@ def test_wrong_arguments_are_named():
         grid(np.zeros((1, 2, 2)), padding=-1)
     with pytest.raises(ShapeError, match=r"images\[1\] must be a picture"):
         grid([np.zeros((2, 2)), np.zeros(3)])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"fill": 0.5}, InputError, "fill must be a grey level, or red.*got 0.5"),
+        ({"fill": 300}, InputError, "fill must be .*got 300"),
+        ({"fill": (1, 2)}, InputError, "fill must be"),
+        ({"fill": "white"}, InputError, "fill must be .*'white'"),
+        ({"padding": True}, InputError, "padding must be"),
+        ({"rows": "2"}, InputTypeError, "rows must be an int, got str '2'"),
+        ({"columns": 1.5}, InputTypeError, "columns must be an int"),
+        ({"captions": "abc"}, InputTypeError, "captions must be a sequence of texts, got 'abc'"),
+        ({"captions": 3}, InputTypeError, "captions must be a sequence of texts"),
+        ({"images": 3}, InputTypeError, "images must be an array"),
+        ({"images": None}, InputTypeError, "images must be an array"),
+        ({"images": [[[1.0], [2.0, 3.0]]]}, InputTypeError, "rows of one length"),
+        ({"layout": []}, InputError, "layout must be one of"),
+    ],
+)
+def test_arguments_of_wrong_types_are_named(change, error, message):
+    with pytest.raises(error, match=message):
+        grid(**{"images": np.zeros((3, 4, 4, 3)), **change})
+
+
+def test_colours_of_numpy_are_taken():
+    expected = grid(np.zeros((1, 2, 2)), fill=(9, 8, 7))
+    assert np.array_equal(grid(np.zeros((1, 2, 2)), fill=np.array([9, 8, 7])), expected)
+    assert np.array_equal(grid(np.zeros((1, 2, 2)), fill=(np.int64(9), 8, 7)), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"padding": -1}, InputError),
+        ({"padding": "a"}, InputError),
+        ({"ubound": "a"}, InputTypeError),
+    ],
+)
+def test_wrong_numbers_of_a_converted_grid_are_named(change, error):
+    with pytest.raises(error, match=next(iter(change))):
+        convert_into_grid(np.zeros((3, 4, 4, 1)), **change)

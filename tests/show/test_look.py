@@ -3,7 +3,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from torchattr.errors import InputError
+from torchattr.errors import InputError, InputTypeError
 from torchattr.show import (
     CaptionedGrid,
     FigureHead,
@@ -70,3 +70,9 @@ def test_lengths_become_at_least_one_pixel():
 def test_other_looks_are_refused(given):
     with pytest.raises(InputError, match=f"got {next(iter(given.values()))!r}"):
         Look(**given)
+
+
+@pytest.mark.parametrize("scale", ["a", None, [], (1, 2)])
+def test_a_scale_that_is_no_number_is_named(scale):
+    with pytest.raises(InputTypeError, match="scale must be a number"):
+        Look(scale=scale)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import colormap, overlay, resize_map
 
 PICTURE = np.full((4, 6, 3), 100, np.uint8)
@@ -88,3 +88,24 @@ def test_wrong_arguments_are_named():
         overlay(PICTURE, np.zeros((3, 4, 6)))
     with pytest.raises(ShapeError, match=r"image must be a picture.*\(5,\)"):
         overlay(np.zeros(5), np.zeros((4, 6)))
+
+
+@pytest.mark.parametrize("name", ["alpha", "threshold", "fade", "dim"])
+def test_shares_that_are_no_numbers_are_named(name):
+    with pytest.raises(InputTypeError, match=f"{name} must be a number, got str 'a'"):
+        overlay(np.zeros((4, 4)), np.zeros((2, 2)), **{name: "a"})
+
+
+@pytest.mark.parametrize("cmap", [[], "", {"a": 1}, torch.zeros(2)])
+def test_what_is_no_colour_map_is_named(cmap):
+    with pytest.raises(InputError, match="colour map must be one of"):
+        overlay(np.zeros((4, 4)), np.zeros((2, 2)), cmap=cmap)
+
+
+def test_only_maps_are_resized_to_sizes():
+    for values in (1.0, [], [1.0]):
+        with pytest.raises(ShapeError, match="values must be maps"):
+            resize_map(values, (4, 4))
+    for size in (4, "ab", None, (4,), (4, 0), (4.0, 4)):
+        with pytest.raises(InputError, match="size must be the height and width"):
+            resize_map(np.zeros((2, 2)), size)

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import torchattr as ta
+from torchattr.errors import InputTypeError, ShapeError
 from torchattr.layers import LedgerEntry
 from torchattr.methods import Ledger
-from torchattr.show import colormap, overlay, plot, plot_ledger, rendered, rescale
+from torchattr.show import colormap, overlay, plot, plot_ledger, plot_lines, rendered, rescale
 
 MAP = np.array([[0.0, -4.0], [2.0, 1.0]])
 
@@ -95,3 +96,13 @@ def test_a_ledger_as_bars() -> None:
     assert labels == ["inputs", "bias", "constant", "error", "bias, head", "constant, torch.add"]
     assert widths == [0.625, 0.625, -0.25, 0.0, 0.5, -0.25]
     assert rendered(axes).shape[2] == 3
+
+
+def test_arguments_of_wrong_types_are_refused() -> None:
+    for lines in (None, "a", [1.0], [([0], [1])]):
+        with refused(InputTypeError, "lines must be a sequence of (positions, values, label)"):
+            plot_lines(lines)  # type: ignore[arg-type]
+    with refused(ShapeError, "positions and values of 'a' must be (n,)", "(2,)", "(1,)"):
+        plot_lines([([0, 1], [1], "a")])
+    with refused(InputTypeError, "percentile must be a number"):
+        plot(np.ones((2, 2)), percentile="a")  # type: ignore[arg-type]

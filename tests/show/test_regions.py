@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import box_from_map, largest_component
 
 
@@ -68,3 +68,8 @@ def test_wrong_arguments_are_named():
             box_from_map(np.ones((2, 2)), threshold)
     with pytest.raises(ShapeError, match=r"\(3, 2, 2\)"):
         box_from_map(np.ones((3, 2, 2)))
+
+
+def test_a_threshold_that_is_no_number_is_named():
+    with pytest.raises(InputTypeError, match="threshold must be a number, got str 'a'"):
+        box_from_map(np.ones((2, 2)), "a")

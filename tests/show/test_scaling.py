@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from torchattr.errors import InputError, ShapeError
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show import deprocess_image, image_normalization, rescale
 
 SIGNS = ("positive", "negative", "all", "absolute")
@@ -156,3 +156,12 @@ def test_a_picture_of_any_scale_is_stretched(scale):
     image = np.array([[-1.0, 0.0], [0.5, 1.0]], np.float32) * np.float32(scale)
     stretched = image_normalization(image, epsilon=0)
     np.testing.assert_allclose(stretched, [[0, 127.5], [191.25, 255]], rtol=1e-6)
+
+
+def test_numbers_of_wrong_types_are_named():
+    with pytest.raises(InputTypeError, match="percentile must be a number, got str 'a'"):
+        rescale(np.ones((2, 2)), percentile="a")
+    with pytest.raises(InputTypeError, match="ubound must be a number"):
+        image_normalization(np.ones((2, 2)), ubound="a")
+    with pytest.raises(InputError, match="epsilon must be at least 0"):
+        image_normalization(np.ones((2, 2)), epsilon=-1)

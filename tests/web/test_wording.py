@@ -10,7 +10,7 @@ from torch import nn
 
 import torchattr as ta
 from torchattr.core.warn import listening
-from torchattr.errors import TorchattrError
+from torchattr.errors import Listing, TorchattrError
 from torchattr.web.state.worker import noted
 from torchattr.web.wording import in_viewer
 
@@ -47,4 +47,5 @@ def test_notes_name_fields_as_well() -> None:
 
 def test_the_meaning_of_scores_is_an_option_of_the_command() -> None:
     assert in_viewer("activation", "none") == "torchattr view --scores raw"
+    assert in_viewer("method", Listing("methods()")) is None
     assert in_viewer("activation", ...) == "torchattr view --scores MEANING"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchattr.errors import ShapeError
+from torchattr.core.arguments import check_function, plain_numbers
+from torchattr.errors import InputError, InputTypeError, ShapeError
 
 
 class InterpretableInput(ABC):
@@ -44,12 +45,14 @@ class ImageMaskInput(InterpretableInput):
 
     Args:
         image: the picture.
-        mask: the number of each pixel's region, `(H, W)`; one region by default.
+        mask: the number of each pixel's region, a tensor or array `(H, W)`; one region by default.
         mask_list: instead of it a mask `(H, W)` for each region; they may overlap.
         baseline: the colour, red, green and blue from 0 to 255.
         processor_fn: turns a picture into what the model takes.
 
     Raises:
+        InputTypeError: an argument of another type.
+        InputError: no masks, a mask with NaN, or no colour of the picture.
         ShapeError: a mask of another size than the picture.
 
     >>> picture = Image.new("RGB", (2, 1), (9, 9, 9))
@@ -67,12 +70,20 @@ class ImageMaskInput(InterpretableInput):
         baseline: tuple[int, int, int] = (255, 255, 255),
         processor_fn: Callable[[Image.Image], Any] = lambda x: x,
     ) -> None:
-        self.image, self.baseline, self.processor_fn = image, baseline, processor_fn
+        if not isinstance(image, Image.Image):
+            raise InputTypeError(
+                f"image must be a PIL image, got {type(image).__name__}; make one of an array with"
+                " PIL.Image.fromarray, and of a file with PIL.Image.open"
+            )
+        check_function("processor_fn", processor_fn)
+        self.image, self.processor_fn = image, processor_fn
+        self.baseline = _color_of(image, baseline)
         size = (image.height, image.width)
         if mask_list is not None:
-            self.mask_list, ids = list(mask_list), list(range(len(mask_list)))
+            self.mask_list = _as_masks(mask_list)
+            ids = list(range(len(self.mask_list)))
         else:
-            numbers = torch.zeros(size, dtype=torch.int32) if mask is None else mask
+            numbers = _as_mask(torch.zeros(size, dtype=torch.int32) if mask is None else mask)
             ids = numbers.unique().tolist()
             self.mask_list = [numbers == number for number in ids]
         for position, one in enumerate(self.mask_list):
@@ -95,6 +106,13 @@ class ImageMaskInput(InterpretableInput):
     def to_model_input(self, perturbed_tensor: Tensor | None = None) -> Any:
         if perturbed_tensor is None:
             return self.original_model_inputs
+        if not isinstance(perturbed_tensor, Tensor) or (
+            perturbed_tensor.shape != (1, self.n_itp_features)
+        ):
+            raise ShapeError(
+                f"perturbed_tensor must be a tensor (1, {self.n_itp_features}), 1 for each feature"
+                f" that is on, got {tuple(np.shape(perturbed_tensor))}"
+            )
         pixels = np.array(self.image)
         for is_on, mask in zip(perturbed_tensor[0].tolist(), self.mask_list, strict=True):
             if not is_on:
@@ -148,12 +166,56 @@ class ImageMaskInput(InterpretableInput):
         return None
 
 
+def _color_of(image: Image.Image, baseline: Any) -> Any:
+    """Return a colour of the channels that a picture has."""
+    channels = len(image.getbands())
+    color = plain_numbers(baseline)
+    levels = list(color) if isinstance(color, (tuple, list)) else [color]
+    if not all(type(level) is int and 0 <= level <= 255 for level in levels):
+        raise InputError(
+            f"baseline must be a colour: red, green and blue, 0..255, got {baseline!r}"
+        )
+    if len(levels) not in (1, channels):
+        raise InputError(
+            f"baseline has {len(levels)} numbers for a picture of {channels} channels"
+            f" ({image.mode}); pass as many, or image.convert('RGB')"
+        )
+    return color
+
+
+def _as_masks(mask_list: Any) -> list[Tensor]:
+    if not isinstance(mask_list, (tuple, list)):
+        raise InputTypeError(
+            f"mask_list must be a list of masks (H, W), got {type(mask_list).__name__}; pass one"
+            " mask of the numbers of regions as mask"
+        )
+    if not mask_list:
+        raise InputError("mask_list is empty; pass a mask (H, W) for each region")
+    return [_as_mask(one, f"mask_list[{place}]") for place, one in enumerate(mask_list)]
+
+
+def _as_mask(mask: Any, name: str = "mask") -> Tensor:
+    is_array = isinstance(mask, np.ndarray) and mask.dtype.kind in "biuf"
+    found = torch.from_numpy(mask) if is_array else mask
+    if not isinstance(found, Tensor):
+        raise InputTypeError(
+            f"{name} must be a tensor or an array (H, W), got {type(mask).__name__}; make one with"
+            " torch.tensor"
+        )
+    if not torch.isfinite(found).all():
+        raise InputError(f"{name} holds NaN or infinite values, which number no region")
+    return found
+
+
 class ProductBaselines:
     """Draws a value for each feature, independently of each other.
 
     Args:
         baseline_values: for each feature the values to draw from; in a dict, by its name, or by a
             tuple of names for values that are drawn together.
+
+    Raises:
+        InputTypeError: something else, or nothing to draw from.
 
     >>> draw = ProductBaselines({"size": [1], ("hue", "tone"): [("red", "dark")]})
     >>> draw()
@@ -164,6 +226,14 @@ class ProductBaselines:
         self,
         baseline_values: list[list[Any]] | dict[str | tuple[str, ...], list[Any]],
     ) -> None:
+        lists: Any = baseline_values
+        if isinstance(baseline_values, Mapping):
+            lists = list(baseline_values.values())
+        if not isinstance(lists, (tuple, list)) or not all(map(_can_be_drawn_from, lists)):
+            raise InputTypeError(
+                "baseline_values must hold a sequence of at least one value for each feature, in a"
+                f" list or by name, got {baseline_values!r}"
+            )
         self.baseline_values = baseline_values
 
     def sample(self) -> list[Any] | dict[str, Any]:
@@ -178,3 +248,8 @@ class ProductBaselines:
 
     def __call__(self) -> list[Any] | dict[str, Any]:
         return self.sample()
+
+
+def _can_be_drawn_from(values: Any) -> bool:
+    is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
+    return is_sequence and len(values) > 0

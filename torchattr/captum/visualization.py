@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torchattr.core.arguments import check_choice
+from torchattr.core.checked_numbers import as_number, checked_share
 from torchattr.core.rounding import unit
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.show import add_channels
+from torchattr.show import add_channels, as_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,8 +63,9 @@ def visualize_image_attr(
     [[0.5, -1.0], [0.0, 0.25]]
     """
     _check(method, sign, original_image)
-    image = None if original_image is None else _as_shown(np.asarray(original_image))
-    scaled = _scaled(np.asarray(attr), sign, outlier_perc)
+    alpha_overlay = checked_share(alpha_overlay, "alpha_overlay")
+    image = None if original_image is None else _as_shown(_pixels(original_image))
+    scaled = _scaled(as_array(attr, "attr"), sign, outlier_perc)
     if image is not None and image.shape[:2] != scaled.shape:
         raise ShapeError(
             f"attr and original_image must have the same height and width, got {scaled.shape} and"
@@ -103,6 +105,8 @@ def visualize_image_attr_multiple(
     for name, entries in (("methods", methods), ("signs", signs), ("titles", titles)):
         if isinstance(entries, str):
             raise InputTypeError(f"{name} must be a list, got {entries!r}; pass [{entries!r}]")
+        if not isinstance(entries, (tuple, list)) and not (name == "titles" and entries is None):
+            raise InputTypeError(f"{name} must be a list, got {type(entries).__name__}")
         if entries is not None and len(entries) != len(methods):
             raise InputError(f"{name} has {len(entries)} entries for {len(methods)} methods")
     figure = _new_figure(fig_size, use_pyplot)
@@ -175,7 +179,7 @@ def _check(method: str, sign: str, image: Any) -> None:
 def _scaled(attr: np.ndarray, sign: str, outlier_perc: float) -> np.ndarray:
     if attr.ndim not in (2, 3):
         raise ShapeError(f"attr must be (H, W) or (H, W, C), got the shape {attr.shape}")
-    if not 0 <= outlier_perc <= 100:
+    if not 0 <= as_number(outlier_perc, "outlier_perc") <= 100:
         raise InputError(f"outlier_perc must lie in 0..100, got {outlier_perc}")
     flat = add_channels(np.moveaxis(attr, 2, 0), unit(attr)) if attr.ndim == 3 else attr
     kept = {
@@ -195,6 +199,15 @@ def _threshold(magnitude: np.ndarray, percent: float) -> float:
         return 0.0
     place = int(np.searchsorted(sums, sums[-1] * 0.01 * percent))
     return float(ordered[min(place, ordered.size - 1)])
+
+
+def _pixels(image: Any) -> np.ndarray:
+    pixels = as_array(image, "original_image")
+    if pixels.ndim not in (2, 3):
+        raise ShapeError(
+            f"original_image must be (H, W) or (H, W, C), got the shape {pixels.shape}"
+        )
+    return pixels
 
 
 def _as_shown(image: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from torchattr.cli import completion
-from torchattr.errors import FUNCTION
+from torchattr.errors import FUNCTION, Listing
 
 if TYPE_CHECKING:
     from torchattr.models import Meaning
@@ -235,6 +235,13 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
 }
 """The option and the placeholder of its value for each argument of the library that has one."""
 
+LISTS: Mapping[str, str] = {
+    "method": "torchattr methods",
+    "options": "torchattr methods NAME",
+    "operation": "torchattr info --all",
+}
+"""The commands that list what an argument of the library takes."""
+
 MEANINGS: Mapping[str, Meaning] = {
     "logits": "logits",
     "sigmoid": "sigmoid",
@@ -266,6 +273,8 @@ def in_command(argument: str, value: Any) -> str | None:
     >>> in_command("activation", "none"), in_command("strict", False)
     ('--scores raw', None)
     """
+    if isinstance(value, Listing):
+        return LISTS.get(argument)
     option, placeholder = OPTIONS.get(argument, ("", ""))
     if not _is_offered(option) or value is FUNCTION:
         return None

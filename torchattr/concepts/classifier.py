@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.checked_numbers import as_number, checked_count, checked_number
 from torchattr.core.gradient_mode import gradients
-from torchattr.errors import InputError
+from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.methods import checked_seed
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Batches of activations `(examples, features)` with labels `(examples,)`."""
@@ -60,7 +62,9 @@ class LinearClassifier(Classifier):
     """
 
     def __init__(self, alpha: float = 0.01, max_iter: int = 1000, seed: int = 0) -> None:
-        self._alpha, self._max_iter, self._seed = alpha, max_iter, seed
+        self._alpha = checked_number(alpha, "alpha", least=0)
+        self._max_iter = checked_count(max_iter, "max_iter")
+        self._seed = checked_seed(seed)
         self._weights: Tensor | None = None
         self._classes: list[Any] = []
 
@@ -76,11 +80,13 @@ class LinearClassifier(Classifier):
             **kwargs: not used.
 
         Raises:
-            InputError: fewer than two classes, or a ratio outside of [0, 1).
+            InputTypeError: something else than pairs of tensors, or a ratio that is no number.
+            InputError: no batch, fewer than two classes, or a ratio outside of [0, 1).
+            ShapeError: activations that are not `(N, features)` with a label for each.
         """
-        if not 0 <= test_split_ratio < 1:
+        if not 0 <= as_number(test_split_ratio, "test_split_ratio") < 1:
             raise InputError(f"test_split_ratio must be in [0, 1), got {test_split_ratio}")
-        batches = list(dataloader)
+        batches = _read(dataloader)
         features = torch.cat([values for values, _ in batches]).detach()
         labels = torch.cat([of_batch for _, of_batch in batches]).to(features.device)
         classes, numbers = labels.unique(return_inverse=True)
@@ -150,3 +156,24 @@ class LinearClassifier(Classifier):
 
             optimizer.step(loss)
         return weights.detach(), bias.detach()
+
+
+def _read(dataloader: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return the batches of activations and labels."""
+    batches: list[Any] = list(dataloader) if isinstance(dataloader, Iterable) else [None]
+    for batch in batches:
+        is_pair = isinstance(batch, (tuple, list)) and len(batch) == 2
+        if not is_pair or not all(isinstance(one, Tensor) for one in batch):
+            raise InputTypeError(
+                "dataloader must yield pairs of tensors, activations (N, features) and labels (N,),"
+                f" got {type(dataloader if batch is None else batch).__name__}"
+            )
+        values, labels = batch
+        if values.dim() != 2 or labels.shape != values.shape[:1]:
+            raise ShapeError(
+                "dataloader must yield activations (N, features) and labels (N,), got"
+                f" {tuple(values.shape)} and {tuple(labels.shape)}"
+            )
+    if not batches:
+        raise InputError("dataloader yields no batch, so there is nothing to train on")
+    return batches

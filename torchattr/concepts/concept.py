@@ -56,12 +56,18 @@ def check_experimental_sets(experimental_sets: Any) -> None:
 
     >>> check_experimental_sets([[Concept(0, "striped", None), Concept(3, "random", None)]])
     """
-    is_list = isinstance(experimental_sets, (list, tuple))
-    if not is_list or not all(isinstance(one, (list, tuple)) for one in experimental_sets):
+    if not _are_sets(experimental_sets):
         raise InputTypeError(
             "experimental_sets must be a list of lists of concepts, such as [[striped, random]],"
             f" got {experimental_sets!r}"
         )
+
+
+def _are_sets(experimental_sets: Any) -> bool:
+    return isinstance(experimental_sets, (list, tuple)) and all(
+        isinstance(concepts, (list, tuple)) and all(isinstance(one, Concept) for one in concepts)
+        for concepts in experimental_sets
+    )
 
 
 def checked_concepts(experimental_sets: Sequence[Sequence[Concept]]) -> list[Concept]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from types import FunctionType
@@ -48,8 +49,65 @@ def check_choice(
     torchattr.errors.InputError: view must be one of 'crop', 'photo', got 'all'
     """
     known = tuple(choices)
-    if value not in known:
+    if not _is_among(value, known):
         raise error(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+
+
+def check_function(name: str, value: Any, what: str = "a function") -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        InputTypeError: it is no function; `what` says what is needed.
+
+    >>> check_function("model", "resnet", "an nn.Module or a function")
+    Traceback (most recent call last):
+    torchattr.errors.InputTypeError: model must be an nn.Module or a function, got str
+    """
+    if not callable(value):
+        raise InputTypeError(f"{name} must be {what}, got {type(value).__name__}")
+
+
+def check_model(model: Any) -> None:
+    """Refuse a model that cannot be called.
+
+    Raises:
+        InputTypeError: it is neither a module nor a function.
+    """
+    check_function("model", model, "an nn.Module or a function")
+
+
+def check_functions(**functions: Any) -> None:
+    """Refuse what cannot be called of arguments that may be `None`.
+
+    Raises:
+        InputTypeError: one is no function.
+    """
+    for name, function in functions.items():
+        if function is not None:
+            check_function(name, function)
+
+
+def _is_among(value: Any, known: tuple[Any, ...]) -> bool:
+    try:
+        return value in known
+    except (TypeError, ValueError, RuntimeError):  # Arrays and tensors compare their elements.
+        return False
+
+
+def checked_texts(value: Any, name: str) -> list[str]:
+    """Return several texts as a list.
+
+    Raises:
+        InputTypeError: something else, such as a single text.
+
+    >>> checked_texts(("cat", "dog"), "labels")
+    ['cat', 'dog']
+    """
+    is_several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+    texts: list[Any] = list(value) if is_several else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise InputTypeError(f"{name} must be a sequence of texts, got {reprlib.repr(value)}")
+    return texts
 
 
 def plain_numbers(value: Any) -> Any:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.checked_numbers import checked_number
 from torchattr.core.gradient_mode import gradients
 from torchattr.core.output_target import (
     Entries,
@@ -60,6 +61,8 @@ class Difference(_OfClass):
         alpha: weight of the others.
 
     Raises:
+        InputTypeError: a weight that is no number.
+        InputError: one that is not finite.
         TargetError: (from a call) a class that is compared with itself, or out of range.
 
     >>> import torch, torchattr as ta
@@ -70,6 +73,9 @@ class Difference(_OfClass):
     category: Any = None
     others: int | Sequence[int] | Tensor | None = None
     alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        checked_number(self.alpha, "alpha")
 
     def decide(self, output: Tensor, *entries: Tensor) -> Entries:
         """Return the weight of each class, `(N, K)`."""
@@ -152,6 +158,8 @@ class Binary(OutputTarget):
             returns probabilities.
 
     Raises:
+        InputTypeError: a threshold that is no number.
+        InputError: one that is not finite.
         TargetError: (from a call) the output does not hold a single score for each example.
 
     >>> import torch, torchattr as ta
@@ -161,6 +169,9 @@ class Binary(OutputTarget):
 
     positive: Any = None
     threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        checked_number(self.threshold, "threshold")
 
     def entries(self, output: Tensor, count: int) -> Entries:
         if output.dim() == 0 or output.shape[1:].numel() != 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
@@ -119,7 +119,7 @@ def _entry(output: Any, key: str | int) -> Any:
     entries, key = _entries(output), plain_numbers(key)
     if isinstance(key, int) and key not in entries and -len(entries) <= key < len(entries):
         return list(entries.values())[key]
-    if key not in entries:
+    if not isinstance(key, Hashable) or key not in entries:
         raise OutputError(
             f"{{setting}} names no entry of what the model returned ({_described(output)})",
             hint=Hint("output", key, tuple(entries), _otherwise(output)),

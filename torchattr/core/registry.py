@@ -10,9 +10,15 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from torchattr.errors import RegistryError, TorchattrError
+from torchattr.errors import Hint, RegistryError, TorchattrError, WayOut
 
 T = TypeVar("T")
+
+LISTED = 24
+"""Most names that a message lists."""
+
+NAMED = 3
+"""How many of more names it gives as examples."""
 
 
 def closest(name: str, names: Iterable[str], *, most: int = 3, cutoff: float = 0.4) -> list[str]:
@@ -31,11 +37,15 @@ def suggest(name: str, names: Iterable[str], *, most: int = 3, cutoff: float = 0
     "did you mean 'saliency'?"
     >>> suggest("x", ["saliency", "rise"])
     'there are: saliency, rise'
+    >>> suggest("x", map(str, range(46)))
+    'there are 46, such as 0, 1, 2'
     """
     known = list(dict.fromkeys(names))
     close = closest(name, known, most=most, cutoff=cutoff)
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
+    if len(known) > LISTED:
+        return f"there are {len(known)}, such as {', '.join(known[:NAMED])}"
     return f"there are: {', '.join(known) or 'none'}"
 
 
@@ -51,6 +61,7 @@ class Registry(Generic[T]):
         group: the entry point group of installed packages.
         built_in: modules of this package that register entries, imported at the first look-up.
         error: the class of the errors raised.
+        listed: where its names are listed, for messages about unknown ones.
 
     >>> shapes = Registry("shape")
     >>> @shapes.register("square")
@@ -69,8 +80,10 @@ class Registry(Generic[T]):
         group: str | None = None,
         built_in: Iterable[str] = (),
         error: type[TorchattrError] = RegistryError,
+        listed: WayOut | None = None,
     ) -> None:
         self.noun = noun
+        self._listed = listed
         self._group = group
         self._built_in = tuple(built_in)
         self._error = error
@@ -131,7 +144,10 @@ class Registry(Generic[T]):
             also: names that are accepted besides those of the entries.
         """
         known = [*also, *self.snapshot()]
-        return self._error(f"no {self.noun} is called {name!r}; {suggest(name, known)}")
+        return self._error(
+            f"no {self.noun} is called {name!r}; {suggest(name, known)}",
+            hint=Hint(ways_out=[] if self._listed is None else [self._listed]),
+        )
 
     def snapshot(self) -> dict[str, T]:
         """Return all entries by name, in the order in which they were registered."""

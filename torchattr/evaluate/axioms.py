@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from torchattr.core.checked_numbers import as_number
 from torchattr.core.inputs import Inputs, as_arguments, as_tensors, as_value
 from torchattr.core.rounding import in_single
 from torchattr.core.types import Forward, OutputKey, Tensors
@@ -143,7 +144,7 @@ def non_sensitivity(
     >>> non_sensitivity(model, x, weights), non_sensitivity(model, x, torch.tensor([[0.0, 1, 1]]))
     (tensor([0]), tensor([2]))
     """
-    if not 0 <= threshold < 1:
+    if not 0 <= as_number(threshold, "threshold") < 1:
         raise InputError(f"threshold must be at least 0 and below 1, got {threshold}")
     checked_count(n_samples, "n_samples")
     deletions = Deletions(model, inputs, attributions, target, **options)

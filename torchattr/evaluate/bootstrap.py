@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.core.checked_numbers import as_number, checked_count
 from torchattr.core.warn import warn
-from torchattr.errors import FewSamplesWarning, InputError, InputTypeError, ShapeError
+from torchattr.errors import FewSamplesWarning, InputError, ShapeError
+from torchattr.evaluate.measured_maps import as_tensor
+from torchattr.methods import checked_seed
 
 _TINY = 0.005
 
@@ -111,7 +113,7 @@ def bootstrap_interval(
     >>> bootstrap_interval(torch.linspace(0, 1, 50))
     Interval(0.50 [0.41, 0.58])
     """
-    if not 0 < level < 1:
+    if not 0 < as_number(level, "level") < 1:
         raise InputError(f"level must lie between 0 and 1, such as 0.95, got {level}")
     found = _checked(values)
     means = resampled_means(found, resamples=resamples, seed=seed)
@@ -171,9 +173,8 @@ def _plain(values: Any) -> Any:
 
 def _times_drawn(samples: int, resamples: int, seed: int) -> Tensor:
     """Return how often each draw takes each sample, `(resamples, samples)`."""
-    if resamples < 1:
-        raise InputError(f"resamples must be at least 1, got {resamples}")
-    generator = torch.Generator().manual_seed(seed)
+    checked_count(resamples, "resamples")
+    generator = torch.Generator().manual_seed(checked_seed(seed))
     rows = torch.randint(samples, (resamples, samples), generator=generator)
     counts = torch.zeros(resamples, samples, dtype=torch.float64)
     return counts.scatter_add_(1, rows, torch.ones_like(counts))
@@ -192,12 +193,7 @@ def _checked(values: Any) -> Tensor:
 
 
 def _from_array(values: Any) -> Tensor:
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise InputTypeError(
-            f"values must be a tensor or an array of numbers, got {type(values).__name__}"
-        )
-    return torch.from_numpy(np.array(array, np.float64, order="C"))
+    return as_tensor(values, "values").double()
 
 
 def _warn_of_few(counts: Tensor, samples: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.checked_numbers import as_number
 from torchattr.errors import InputError
 from torchattr.evaluate.measured_maps import as_maps, undefined
 
@@ -85,6 +86,6 @@ def effective_complexity(maps: Any, threshold: float = 1e-5) -> Tensor:
     >>> effective_complexity(torch.tensor([[[0.0, 1e-9], [-2.0, 3.0]]])).tolist()
     [2]
     """
-    if not threshold >= 0:
+    if not as_number(threshold, "threshold") >= 0:
         raise InputError(f"threshold must be at least 0, got {threshold}")
     return (as_maps(maps).abs() > threshold).flatten(1).sum(1)

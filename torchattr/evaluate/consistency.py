@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from torchattr.errors import InputError, InputTypeError, ShapeError
-from torchattr.evaluate.measured_maps import undefined
+from torchattr.evaluate.measured_maps import as_tensor, undefined
+from torchattr.evaluate.ranks import has_order
+from torchattr.methods import checked_count
 
 Discretise = Callable[[Tensor], Tensor]
 
@@ -22,7 +24,8 @@ def consistency(
     `P(ŷ_j = ŷ_i | e_j = e_i, j ≠ i)`, one value for each example, 0 to 1; the higher, the better.
     Dasgupta, Frost and Moshkovitz 2022, arXiv:2202.00734. Explanations of real numbers are hardly
     ever equal, so they are made discrete first: by default into the `k` elements of the largest
-    magnitude, with their signs.
+    magnitude, and those that equal the last of them, with their signs. Maps of one magnitude, such
+    as constant ones, have no such elements and are nobody's equals.
 
     It depends on how explanations are made discrete, and is *not* evidence that they are right: one
     that tells the prediction and nothing else is consistent.
@@ -37,10 +40,12 @@ def consistency(
         k: number of elements that count without `discretise`.
 
     Returns:
-        `(N,)`; NaN with a warning for explanations that no other example shares.
+        `(N,)`; NaN with a warning for explanations that no other example shares, and for constant
+        maps.
 
     Raises:
-        InputTypeError: no tensors, or something else than integers as predictions.
+        InputTypeError: no tensors or arrays of numbers, or something else than integers as
+            predictions.
         ShapeError: not one row of each for each example.
         InputError: attributions that are not finite, `k` out of range.
 
@@ -50,29 +55,45 @@ def consistency(
     """
     rows = _as_rows(attributions)
     labels = _as_labels(predictions, rows)
-    found = _top_signs(rows, k) if discretise is None else discretise(rows)
+    has_top = torch.ones_like(labels, dtype=torch.bool)
+    if not (discretise is None or callable(discretise)):
+        raise InputTypeError(f"discretise must be a function of a tensor, got {discretise!r}")
+    if discretise is None:
+        found, has_top = _top_signs(rows, k)
+    else:
+        found = discretise(rows)
     if not isinstance(found, Tensor) or len(found) != len(rows):
         raise ShapeError(f"discretise must return a tensor of {len(rows)} rows")
     numbers = found.reshape(len(rows), -1).unique(dim=0, return_inverse=True)[1]
     others = ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
-    alike = (numbers[:, None] == numbers) & others
+    alike = (numbers[:, None] == numbers) & others & has_top & has_top[:, None]
     agreeing = (alike & (labels[:, None] == labels)).sum(1)
     values = agreeing / alike.sum(1).double()
-    because = "no other example has the same explanation"
-    return undefined(values, alike.any(1), "consistency", because)
+    is_shared = alike.any(1)
+    reasons = {
+        "the map is constant": ~has_top,
+        "no other example has the same explanation": has_top & ~is_shared,
+    }
+    because = " or ".join(reason for reason, rows in reasons.items() if rows.any())
+    return undefined(values, is_shared, "consistency", because)
 
 
-def _top_signs(rows: Tensor, k: int) -> Tensor:
-    """Return the signs of the `k` elements of the largest magnitude, and 0 for the others."""
-    if not 1 <= k <= rows.shape[1]:
-        raise InputError(f"k must be from 1 to {rows.shape[1]}, the elements of a map, got {k}")
-    order = rows.abs().argsort(dim=1, descending=True, stable=True)[:, :k]
-    signs = torch.zeros_like(rows)
-    return signs.scatter_(1, order, rows.gather(1, order).sign())
+def _top_signs(rows: Tensor, k: Any) -> tuple[Tensor, Tensor]:
+    """Return the signs of the elements of the largest magnitude, and which rows have such.
+
+    The signs of the other elements are 0. Where all elements count, they need no order.
+    """
+    size = rows.shape[1]
+    if checked_count(k, "k") > size:
+        raise InputError(f"k must be from 1 to {size}, the elements of a map, got {k}")
+    magnitudes = rows.abs()
+    least = magnitudes.kthvalue(size + 1 - k, dim=1, keepdim=True).values
+    has_top = has_order(magnitudes) if k < size else magnitudes.isfinite().all(1)
+    return rows.sign() * (magnitudes >= least), has_top
 
 
 def _as_rows(attributions: Any) -> Tensor:
-    found = torch.as_tensor(attributions) if not isinstance(attributions, Tensor) else attributions
+    found = as_tensor(attributions, "attributions")
     if found.dim() < 2 or not found.numel():
         raise ShapeError(
             "attributions must have at least one row (N, ...), one for each example, got"
@@ -84,8 +105,8 @@ def _as_rows(attributions: Any) -> Tensor:
 
 
 def _as_labels(predictions: Any, rows: Tensor) -> Tensor:
-    labels = torch.as_tensor(predictions).to(rows.device)
-    if labels.is_floating_point():
+    labels = as_tensor(predictions, "predictions").to(rows.device)
+    if labels.is_floating_point() or labels.is_complex():
         raise InputTypeError(
             f"predictions must be class indices, got {labels.dtype}; pass scores.argmax(1)"
         )

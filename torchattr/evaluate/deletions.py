@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_function
 from torchattr.core.inputs import Inputs, as_arguments
 from torchattr.core.outputs import activated_by
 from torchattr.core.types import Activation, Forward, OutputKey, Tensors
@@ -127,6 +128,8 @@ class Deletions:
     ) -> None:
         check_at_once(perturbations_per_eval)
         check_incremental(incremental)
+        if report is not None:
+            check_function("report", report)
         probabilities = activated_by(activation)
         self.inputs = measured_inputs(inputs)
         self._replaced = as_replaced(baselines, self.inputs)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.arguments import plain_numbers
+from torchattr.core.checked_numbers import described
 from torchattr.core.types import Forward, Tensors
 from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate.deletions import DeletionOptions, Deletions
@@ -210,6 +211,10 @@ class _Sets:
         options: DeletionOptions,
     ) -> Tensor:
         """Return the correlation over the sets of each size, `(N, targets, sizes)`."""
+        if not isinstance(self._sizes, Sequence) or isinstance(self._sizes, (str, bytes)):
+            raise InputTypeError(
+                f"sizes must be a sequence of numbers of features, got {described(self._sizes)}"
+            )
         if not self._sizes:
             raise InputError("sizes is empty; pass at least one number of features")
         deletions = Deletions(model, inputs, attributions, target, **options)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_function
+from torchattr.core.checked_numbers import as_number
 from torchattr.core.inputs import Inputs, all_finite, as_arguments, as_baselines, as_tensors
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Forward, OutputKey, Tensors
@@ -163,7 +165,7 @@ def _attributions(attributions: Any, inputs: Inputs, scores: TargetScores) -> li
 
 
 def _noisy(inputs: Inputs, seed: Any, stdev: float) -> Callable[[int, int], Any]:
-    if not 0 <= stdev < float("inf"):
+    if not 0 <= as_number(stdev, "stdev") < float("inf"):
         raise InputError(f"stdev must be finite and not negative, got {stdev}")
     noise = SampleNoise(inputs, seed)
 
@@ -181,6 +183,7 @@ def _noisy(inputs: Inputs, seed: Any, stdev: float) -> Callable[[int, int], Any]
 def _by_function(
     inputs: Inputs, perturb_func: Perturb, baselines: Baselines
 ) -> Callable[[int, int], Any]:
+    check_function("perturb_func", perturb_func)
     base = None if baselines is None else as_baselines(baselines, inputs)
 
     def perturbed(start: int, stop: int) -> tuple[list[Tensor], list[Tensor]]:

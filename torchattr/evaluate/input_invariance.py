@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.checked_numbers import as_number
 from torchattr.core.inputs import as_arguments, as_value
 from torchattr.core.types import Forward
 from torchattr.errors import InputError, InputTypeError, ModelError
@@ -76,7 +77,8 @@ def input_invariance(
     given = measured_inputs(inputs)
     _check(method, inputs)
     (x,) = given.tensors
-    added = as_value(shift, x)
+    as_number(norm_ord, "norm_ord")
+    added = _as_shift(shift, x)
     if not torch.isfinite(added).all():
         raise InputError("shift holds NaN or infinite values")
     added = added.expand(1, *x.shape[1:])
@@ -135,3 +137,9 @@ def _check_scores(scores: TargetScores, other: Attribution, moved: Tensor) -> No
             " input before its first convolution or linear layer; pass the shifted model with"
             " shifted=..."
         )
+
+
+def _as_shift(shift: Any, x: Tensor) -> Tensor:
+    if isinstance(shift, Tensor):
+        return as_value(shift, x)
+    return as_value(as_number(shift, "shift"), x)

@@ -21,7 +21,7 @@ def as_maps(values: Any, name: str = "maps") -> Tensor:
         ShapeError: another shape, or no map.
         InputError: NaN or infinite values.
     """
-    found = _as_tensor(values, name)
+    found = as_tensor(values, name)
     if found.dim() not in (3, 4) or not found.numel():
         raise ShapeError(
             f"{name} must be maps (N, h, w) or (N, C, h, w) of at least one value, got"
@@ -50,7 +50,7 @@ def as_masks(masks: Any, maps: Tensor, name: str = "masks") -> Tensor:
         InputError: other numbers than 0 and 1, or a mask of nothing or everything, on which each
             map is equally right.
     """
-    found = _as_tensor(masks, name)
+    found = as_tensor(masks, name)
     found = found[:, 0] if found.dim() == 4 and found.shape[1] == 1 else found
     if found.shape != maps.shape:
         raise ShapeError(
@@ -102,12 +102,20 @@ def _is_full(masks: Tensor) -> Tensor:
     return masks.flatten(1).all(1)
 
 
-def _as_tensor(values: Any, name: str) -> Tensor:
+def as_tensor(values: Any, name: str) -> Tensor:
+    """Return a tensor or an array of numbers as a tensor.
+
+    Raises:
+        InputTypeError: neither.
+    """
     if isinstance(values, Tensor):
         return values
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError):  # Rows of several lengths, tensors of a GPU.
+        array = np.asarray(None)
     if array.dtype.kind not in "biuf":
         raise InputTypeError(
             f"{name} must be a tensor or an array of numbers, got {type(values).__name__}"
         )
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.asarray(array, order="C"))

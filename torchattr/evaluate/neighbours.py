@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_choice, check_function
+from torchattr.core.checked_numbers import as_number
 from torchattr.core.inputs import Inputs, as_tensors, as_value
 from torchattr.errors import InputError, ShapeError
 from torchattr.evaluate.perturbed_rows import (
@@ -47,9 +49,8 @@ def neighbours(
     """
     if perturb_func is not None:
         return _by_function(inputs, perturb_func, radius)
-    if noise not in get_args(Noise):
-        raise InputError(f"noise must be 'uniform' or 'normal', got {noise!r}")
-    if not 0 <= radius < float("inf"):
+    check_choice("noise", noise, get_args(Noise))
+    if not 0 <= as_number(radius, "radius") < float("inf"):
         raise InputError(f"radius must be finite and not negative, got {radius}")
     samples = SampleNoise(inputs, seed)
     draw = samples.uniform if noise == "uniform" else samples.normal
@@ -72,6 +73,8 @@ def translations(inputs: Inputs, steps: int, fill: Fill) -> Neighbours:
     Raises:
         ShapeError: inputs that are not pictures.
     """
+    if not isinstance(fill, Tensor):
+        fill = as_number(fill, "fill")
     for tensor in inputs.tensors:
         if tensor.dim() != 4:
             raise ShapeError(
@@ -111,6 +114,7 @@ def _shifts(tensor: Tensor, steps: int) -> list[int]:
 
 
 def _by_function(inputs: Inputs, perturb_func: Perturb, radius: float) -> Neighbours:
+    check_function("perturb_func", perturb_func)
     takes_radius = len(inspect.signature(perturb_func).parameters) > 1
 
     def perturbed(start: int, stop: int) -> list[Tensor]:

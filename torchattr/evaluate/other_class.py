@@ -21,6 +21,7 @@ from torchattr.evaluate.shared_maps import (
     undefined_for,
 )
 from torchattr.explanation import METHODS
+from torchattr.methods import checked_seed
 
 
 def random_logit(
@@ -124,6 +125,6 @@ def other_classes(question: Question, own: Tensor, seed: int) -> Tensor:
             "the model must return scores of at least two classes, (N, classes), to compare their"
             f" maps; it returns {'none' if scores is None else tuple(scores.shape)}"
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checked_seed(seed))
     shift = torch.randint(1, count, (len(own),), generator=generator).to(own.device)
     return (own + shift) % count

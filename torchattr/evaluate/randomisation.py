@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from torchattr.core.checked_numbers import as_number
 from torchattr.core.types import Layers, OutputKey
 from torchattr.errors import InputError, Message
 from torchattr.evaluate.bootstrap import Interval, bootstrap_interval
@@ -243,7 +244,7 @@ def checked_noise(noise: float) -> float:
     Raises:
         InputError: it is not positive and finite.
     """
-    if not 0 < noise < float("inf"):
+    if not 0 < as_number(noise, "noise") < float("inf"):
         raise InputError(f"noise must be a share of the inputs' range, such as 0.1, got {noise}")
     return float(noise)
 

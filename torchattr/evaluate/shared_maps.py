@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_model
 from torchattr.core.batch_parts import (
     can_be_cut,
     part_of_arguments,
@@ -31,6 +32,7 @@ from torchattr.methods import (
     Attribution,
     TargetScores,
     default_layer,
+    each_method,
     fitting,
     name_of,
     repeat_options,
@@ -216,14 +218,15 @@ def asked(
     With `skip_refused`, methods that do not fit the model are left out and recorded in `refused`.
 
     Raises:
-        InputTypeError: several inputs.
+        InputTypeError: several inputs, or a model that cannot be called.
         InputError: no pictures, several targets for each picture, or no method fits.
     """
+    check_model(model)
     tensor = _one_tensor(inputs)
     arguments = as_arguments(additional_forward_args)
     kept = list(methods) if isinstance(methods, (list, tuple)) else methods
     question = Question(tensor, kept, target, layer, rules, arguments, output, reading=reading)
-    if layer is None and any(map(_chooses_layer, _each(methods))):
+    if layer is None and any(map(_chooses_layer, each_method(methods))):
         question = _with_default_layer(question, model)
     if skip_refused:
         question = _fitting(question, model)
@@ -265,7 +268,7 @@ def _fitting_at_once(question: Question, model: Any) -> int | None:
         return None
     footprint = _scores(_first_picture(question), model).footprint
     # Each map, what it is compared with, and both as ranks, in double precision.
-    maps = _DOUBLES * question.inputs[0, 0].numel() * len(_each(question.methods))
+    maps = _DOUBLES * question.inputs[0, 0].numel() * len(each_method(question.methods))
     needed = footprint.bytes_with_graph + 8 * maps
     return fitting(needed, footprint, 1, question.inputs.device)
 
@@ -320,11 +323,6 @@ def _one_tensor(inputs: Any) -> Tensor:
     return tensor.detach()
 
 
-def _each(methods: Methods) -> list[MethodLike]:
-    single = isinstance(methods, (str, type, Attribution))
-    return [methods] if single else list(methods)  # type: ignore[list-item, arg-type]
-
-
 def _chooses_layer(method: MethodLike) -> bool:
     return not isinstance(method, Attribution) and takes(method, "layer")
 
@@ -346,7 +344,7 @@ def _fitting(question: Question, model: Any) -> Question:
     refused: dict[str, Message] = {}
     fitting: dict[Any, Mapping[str, Any]] = {}
     methods = question.methods
-    for method in _each(methods):
+    for method in each_method(methods):
         options = methods.get(method, {}) if isinstance(methods, Mapping) else {}
         try:
             with unheard():

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any, TypeAlias, TypeVar
 
 from torchattr.core.registry import Registry, suggest
-from torchattr.errors import RuleError
+from torchattr.errors import Hint, Listing, RuleError, WayOut
 from torchattr.layers.operations.operation import OPERATIONS, OperationKind
 from torchattr.layers.rule import LayerRule
 
@@ -17,6 +17,11 @@ DEFAULT = "gradient"
 
 RuleTable: TypeAlias = Mapping[str, LayerRule]
 """A rule for each operation that a method rewrites, by the operation's name."""
+
+_ALL_OPERATIONS = WayOut(
+    "all are listed by {setting}", "operation", Listing("torchattr.OPERATIONS")
+)
+"""Where the operations are listed."""
 
 R = TypeVar("R", bound=type[LayerRule])
 
@@ -29,7 +34,10 @@ _kind_rules: dict[tuple[OperationKind, str], type[LayerRule]] = {}
 
 def _rules_of(operation: str) -> Registry[type[LayerRule]]:
     if operation not in OPERATIONS:
-        raise RuleError(f"no operation is called {operation!r}; {suggest(operation, OPERATIONS)}")
+        raise RuleError(
+            f"no operation is called {operation!r}; {suggest(operation, OPERATIONS)}",
+            hint=Hint(ways_out=[_ALL_OPERATIONS]),
+        )
     if operation not in _registries:
         _registries[operation] = Registry(f"rule for {operation!r}", error=RuleError)
         for (kind, name), rule in _kind_rules.items():

@@ -129,6 +129,7 @@ from torchattr.methods.raw_attention import RawAttention as RawAttention
 from torchattr.methods.refine_cam import RefineCAM as RefineCAM
 from torchattr.methods.registry import build as build
 from torchattr.methods.registry import class_of as class_of
+from torchattr.methods.registry import each_method as each_method
 from torchattr.methods.registry import find_method as find_method
 from torchattr.methods.registry import name_of as name_of
 from torchattr.methods.registry import names_of as names_of

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from torchattr.core.arguments import check_arguments
+from torchattr.core.arguments import check_arguments, check_model
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Forward, OutputKey, Tensors, TensorsT
@@ -46,10 +46,7 @@ class Attribution(ABC):
     """What is explained without a target: `None`, the predicted class of each example."""
 
     def __init__(self, model: Forward, *, output: OutputKey = None) -> None:
-        if not callable(model):
-            raise InputTypeError(
-                f"model must be an nn.Module or a function, got {type(model).__name__}"
-            )
+        check_model(model)
         self.model = model
         self.output = output
 
@@ -115,6 +112,11 @@ class GradientAttribution(Attribution):
         memory: Memory = "auto",
     ) -> None:
         super().__init__(model, output=output)
+        if not (rules is None or isinstance(rules, Mapping)):
+            raise InputTypeError(
+                "rules must name a rule for each operation, such as {'gelu': 'guided'}, got"
+                f" {type(rules).__name__}"
+            )
         self._further_rules = rules or None
         self._table = rule_table({**self.rules, **(rules or {})})
         self.strict = strict

@@ -225,7 +225,12 @@ class _Passes:
         return value.detach().reshape(-1)
 
 
-def _first_batch(dataloader: Iterable[Any]) -> tuple[tuple[Any, ...], bool]:
+def _first_batch(dataloader: Any) -> tuple[tuple[Any, ...], bool]:
+    if not isinstance(dataloader, Iterable):
+        raise InputTypeError(
+            "dataloader must yield batches, as a DataLoader or a list of them does, got"
+            f" {type(dataloader).__name__}"
+        )
     for batch in dataloader:
         return _entries(batch)
     raise InputError("dataloader yields no batch, so there is nothing to attribute")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_functions
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Forward, OutputKey, Tensors
 from torchattr.errors import InputError, InputTypeError
@@ -79,6 +80,7 @@ class Lime(CoalitionAttribution):
             default_model() if interpretable_model is None else interpretable_model
         )
         check_model(self.interpretable_model)
+        check_functions(similarity_func=similarity_func, perturb_func=perturb_func)
         self.similarity_func = similarity_func or ExponentialKernel()
         self.perturb_func = perturb_func
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from torchattr.core.registry import Registry
 from torchattr.core.types import Forward, Layers, OutputKey
-from torchattr.errors import InputError
+from torchattr.errors import InputError, InputTypeError, Listing, WayOut
 from torchattr.methods.base import Attribution, described
 
 M = TypeVar("M", bound=type[Attribution])
 
-METHODS: Registry[type[Attribution]] = Registry("method", group="torchattr.methods")
+_ALL_METHODS = WayOut(
+    "all are listed by {setting}", "method", Listing("torchattr.methods.registered_methods()")
+)
+"""Where the methods are listed."""
+
+METHODS: Registry[type[Attribution]] = Registry(
+    "method", group="torchattr.methods", listed=_ALL_METHODS
+)
 
 
 def register_method(name: str) -> Callable[[M], M]:
@@ -136,7 +143,35 @@ def class_of(method: str | type[Attribution] | Attribution) -> type[Attribution]
     """
     if isinstance(method, str):
         return find_method(method)
-    return method if isinstance(method, type) else type(method)
+    cls = method if isinstance(method, type) else type(method)
+    if not issubclass(cls, Attribution):
+        raise InputTypeError(
+            "a method must be a name, such as 'saliency', a class or an object of one, got"
+            f" {type(method).__name__}"
+        )
+    return cls
+
+
+def each_method(methods: Any) -> list[Any]:
+    """Return one or several methods as a list: names, classes or objects.
+
+    Raises:
+        InputTypeError: something else.
+        RegistryError: an unknown name.
+
+    >>> each_method("saliency")
+    ['saliency']
+    """
+    single = isinstance(methods, (str, type, Attribution))
+    if not single and (not isinstance(methods, Iterable) or isinstance(methods, bytes)):
+        raise InputTypeError(
+            "methods must be a name, a class or an object of a method, or a sequence of them, got"
+            f" {type(methods).__name__}"
+        )
+    listed = [methods] if single else list(methods)
+    for method in listed:
+        class_of(method)
+    return listed
 
 
 def takes(method: str | type[Attribution], argument: str) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 
 from torchattr.core.registry import closest, suggest
 from torchattr.errors import Hint, ModelError, WayOut, WeightsError
-from torchattr.models.hub_network import cached_if_unreachable, is_unreached
+from torchattr.models.hub_network import cached_if_unreachable, is_cut_off, is_unreached
 from torchattr.models.loaded import LoadedModel
 from torchattr.models.read_errors import reason
 from torchattr.models.weights import (
@@ -25,8 +25,7 @@ from torchattr.models.weights import (
 _SOURCE = re.compile(r"(hf[-_]hub|local-dir):")
 """How names begin that timm does not know itself: of the Hugging Face Hub, and of folders."""
 
-_FAULTS = (OSError, RuntimeError, ValueError)
-"""What timm raises of models that it cannot find or download."""
+TRY_AGAIN = WayOut("check the network and try again")
 
 
 def load(name: str, weights: str | Path | None, device: torch.device) -> LoadedModel:
@@ -71,11 +70,17 @@ def _create(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
 
 
 def _built(timm: Any, name: str, *, pretrained: bool) -> nn.Module:
-    """Return a model of timm; of the Hub, already its configuration is downloaded."""
+    """Return a model of timm; of the Hub, already its configuration is downloaded.
+
+    Raises:
+        WeightsError: for whatever goes wrong meanwhile. The Hub's client lets errors of the library
+            pass that it sends its requests with, and timm those that a wrong configuration causes.
+        ModelError: the same, of a folder.
+    """
     if name.startswith("local-dir:"):
         try:
             return _made(timm, name, pretrained)
-        except _FAULTS as error:
+        except Exception as error:
             raise ModelError(
                 f"timm:{name} is no folder of a model of timm ({reason(error)})"
             ) from error
@@ -84,9 +89,11 @@ def _built(timm: Any, name: str, *, pretrained: bool) -> nn.Module:
     with cached_if_unreachable() as why:
         try:
             return _made(timm, name, pretrained)
-        except _FAULTS as error:
+        except Exception as error:
             if why is not None and is_unreached(error):
                 raise _not_fetched(name, why) from error
+            if why is None and is_cut_off(error):
+                raise _cut_off(name, reason(error)) from error
             raise _not_loaded(name, reason(error)) from error
 
 
@@ -99,15 +106,30 @@ def _not_fetched(name: str, why: str) -> WeightsError:
     """Return the error about a model, or its weights, that is not in the cache of the Hub."""
     if not _SOURCE.match(name):
         return _without_weights(name, f"could not be downloaded ({why})")
-    repository, _, revision = name.partition(":")[2].partition("@")
-    chosen = f" --revision {revision}" if revision else ""
-    advice = (
-        "on a machine that reaches it, check the name and run"
-        f" hf download {repository}{chosen} --local-dir FOLDER, then load timm:local-dir:FOLDER"
-    )
+    advice = f"on a machine that reaches it, check the name and {_by_hand(name)}"
     return WeightsError(
         f"timm:{name} could not be fetched from the Hub ({why})",
         hint=Hint(ways_out=[WayOut(advice)]),
+    )
+
+
+def _cut_off(name: str, why: str) -> WeightsError:
+    """Return the error about a download whose connection was lost, or too slow."""
+    fault = f"the connection failed meanwhile: {why}"
+    if not _SOURCE.match(name):
+        return _without_weights(name, f"could not be downloaded ({fault})", TRY_AGAIN)
+    return WeightsError(
+        f"timm:{name} could not be downloaded from the Hub ({fault})",
+        hint=Hint(ways_out=[TRY_AGAIN, WayOut(f"if that does not help, {_by_hand(name)}")]),
+    )
+
+
+def _by_hand(name: str) -> str:
+    """Return how to download a model of the Hub apart."""
+    repository, _, revision = name.partition(":")[2].partition("@")
+    chosen = f" --revision {revision}" if revision else ""
+    return (
+        f"run hf download {repository}{chosen} --local-dir FOLDER, then load timm:local-dir:FOLDER"
     )
 
 
@@ -125,10 +147,10 @@ def _not_loaded(name: str, why: str) -> WeightsError:
     )
 
 
-def _without_weights(name: str, fault: str) -> WeightsError:
+def _without_weights(name: str, fault: str, *first: WayOut) -> WeightsError:
     return WeightsError(
         f"the weights of timm:{name} {fault}",
-        hint=Hint(ways_out=[WayOut("pass a file with {setting}", "weights"), UNTRAINED]),
+        hint=Hint(ways_out=[*first, WayOut("pass a file with {setting}", "weights"), UNTRAINED]),
     )
 
 

@@ -15,6 +15,18 @@ SECONDS = 5.0
 OFFLINE = "offline mode is set (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)"
 """Why the Hub is not asked where its user does not want it."""
 
+_CUT_OFF = frozenset(
+    (
+        "ConnectionError",  # Of Python and of requests.
+        "TimeoutError",
+        "IncompleteRead",
+        "TransportError",  # Of httpx, with all of its timeouts.
+        "Timeout",  # Of requests, which has the next one for bodies, too.
+        "ChunkedEncodingError",
+    )
+)
+"""Names of the errors of lost connections and of timeouts, whichever library raises them."""
+
 _SWITCHING = RLock()
 """Held while the client is offline: of two threads, the second would restore the first's mode."""
 
@@ -64,6 +76,16 @@ def is_unreached(error: BaseException) -> bool:
     Its own error of the offline mode is one of these.
     """
     return any(isinstance(one, ConnectionError) for one in chain(error))
+
+
+def is_cut_off(error: BaseException) -> bool:
+    """Return whether a connection that had been made was lost, or too slow.
+
+    The library that the Hub's client sends its requests with depends on its version and may be the
+    user's own, so its errors are told by their names.
+    """
+    kinds = {kind.__name__ for one in chain(error) for kind in type(one).__mro__}
+    return not kinds.isdisjoint(_CUT_OFF)
 
 
 @contextmanager

@@ -51,5 +51,7 @@ def reason(error: BaseException) -> str:
     """Return the first line of the root cause of an error."""
     *_, root = chain(error)
     text = (str(root).splitlines() or [""])[0] or type(root).__name__
+    if isinstance(root, KeyError) and root.args:
+        return f"there is no entry {text}"
     # PyTorch refers to a log here, which does not help a user.
     return "its entries are inconsistent" if "warnings above" in text else text

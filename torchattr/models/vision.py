@@ -94,7 +94,7 @@ def _choose(published: Any, weights: str | Path | None) -> tuple[Any, Path | Non
 def _pretrained(name: str, entry: Any) -> nn.Module:
     try:
         return models.get_model(name, weights=entry)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
         raise WeightsError(
             f"the weights of torchvision:{name} could not be downloaded ({error})",
             hint=Hint(

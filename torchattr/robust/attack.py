@@ -40,11 +40,14 @@ def cross_entropy(output: Tensor, target: Any) -> Tensor:
     """Return `−log softmax(s)` at the labels, `(N,)`, for scores `(N, classes, ...)`.
 
     Raises:
+        InputTypeError: the output is no tensor.
         TargetError: fewer than two classes, or labels that do not fit the output.
 
     >>> cross_entropy(torch.zeros(2, 2), [0, 1])
     tensor([0.6931, 0.6931])
     """
+    if not isinstance(output, Tensor):
+        raise InputTypeError(f"output must be a tensor of scores, got {type(output).__name__}")
     if output.dim() < 2 or output.shape[1] < 2:
         raise TargetError(
             f"the model returns the shape {tuple(output.shape)}, and the cross-entropy needs scores"

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from torchattr.core.arguments import check_function, check_functions, check_model
+from torchattr.core.checked_numbers import described
 from torchattr.core.types import Forward
 from torchattr.core.warn import warn
 from torchattr.errors import InputError, InputTypeError, TorchattrWarning
@@ -57,10 +59,9 @@ class AttackComparator:
         metric: Callable[..., Any],
         preproc_fn: Callable[[Any], Any] | None = None,
     ) -> None:
-        if not callable(metric):
-            raise InputTypeError(
-                f"metric must be a function of the model's output, got {type(metric).__name__}"
-            )
+        check_model(model)
+        check_function("metric", metric, "a function of the model's output")
+        check_functions(preproc_fn=preproc_fn)
         self.model, self.metric, self.preproc_fn = model, metric, preproc_fn
         self.attacks: dict[str, AttackEntry] = {}
         self._totals: dict[str, _Total] = {}
@@ -85,9 +86,13 @@ class AttackComparator:
             additional_attack_arg_names: the arguments of :meth:`evaluate` that it gets, too.
 
         Raises:
+            InputTypeError: an attack that cannot be called, or a name that is none.
             InputError: the name is taken.
         """
+        check_function("attack", attack, "an Attack or a function from inputs to changed inputs")
         name = type(attack).__name__ if name is None else name
+        if not isinstance(name, str):
+            raise InputTypeError(f"name must be a text, got {described(name)}")
         if name in self.attacks:
             raise InputError(f"name={name!r} is taken by another attack; pass another name")
         self.attacks[name] = AttackEntry(

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.core.arguments import check_choice
+from torchattr.core.arguments import check_choice, check_function, check_functions, check_model
+from torchattr.core.checked_numbers import described
 from torchattr.core.types import Forward
-from torchattr.errors import InputError, OutputError, TargetError
+from torchattr.errors import InputError, InputTypeError, OutputError, TargetError
 from torchattr.methods import checked_count, checked_number
 from torchattr.robust.attack import AttackFunction
 from torchattr.robust.variants import Variants, prepared
@@ -76,6 +77,11 @@ class MinParamPerturbation:
                 " two candidates; arg_max must be above arg_min + arg_step, and arg_step above 0"
             )
         check_choice("mode", mode.lower() if isinstance(mode, str) else mode, _MODES)
+        check_model(model)
+        check_function("attack", attack)
+        check_functions(preproc_fn=preproc_fn, correct_fn=correct_fn)
+        if not isinstance(arg_name, str):
+            raise InputTypeError(f"arg_name must be a name, got {described(arg_name)}")
         self.model, self.attack = model, attack
         self.arg_name, self.mode = arg_name, mode.lower()
         self.arg_min, self.arg_max, self.arg_step = arg_min, arg_max, arg_step
@@ -173,6 +179,7 @@ def largest_at_target(output: Any, target: Any) -> bool:
 
     Raises:
         OutputError: the output is not `(N, classes)`.
+        TargetError: the target names no class of each example.
 
     >>> largest_at_target(torch.tensor([[0.1, 0.9]]), target=1)
     True
@@ -182,4 +189,10 @@ def largest_at_target(output: Any, target: Any) -> bool:
         raise OutputError(
             f"the default correct_fn needs an output (N, classes), got {form}; pass correct_fn"
         )
-    return bool((output.argmax(1) == torch.as_tensor(target, device=output.device)).all())
+    try:
+        wanted = torch.as_tensor(target, device=output.device).expand(len(output))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TargetError(
+            f"target must be a class, or one for each of {len(output)} examples, got {target!r}"
+        ) from error
+    return bool((output.argmax(1) == wanted).all())

@@ -14,13 +14,18 @@ from torch import Tensor
 from torchattr.core.registry import suggest
 from torchattr.core.squares import square_features
 from torchattr.core.types import Activation, Layers, OutputKey
-from torchattr.errors import InputError
+from torchattr.errors import Hint, InputError, Listing, WayOut
 from torchattr.methods import Attribution, build, find_method, takes
 from torchattr.models import LoadedModel
 from torchattr.runs.forms import Field, Form, refuse_unknown
 
 CELLS = 14
+_TITLES = 8
 _SIDE = 64
+
+_ALL_OPTIONS = WayOut(
+    "those of each are listed by {setting}", "options", Listing("help() of the method's class")
+)
 
 Options = dict[str, Any]
 
@@ -150,6 +155,7 @@ def options_by_method(texts: Sequence[str], names: Sequence[str]) -> dict[str, O
 
     Raises:
         InputError: a text of another form, an option that no method has, or an invalid value.
+        RegistryError: an option of an unknown method.
 
     >>> options_by_method(["n_steps=20", "rise.n_masks=40"], ["rise", "integrated_gradients"])
     {'rise': {'n_masks': 40}, 'integrated_gradients': {'n_steps': 20}}
@@ -165,6 +171,7 @@ def options_by_method(texts: Sequence[str], names: Sequence[str]) -> dict[str, O
                 f" {text!r}"
             )
         if dot and method not in names:
+            find_method(method)  # Says so of one that does not exist.
             raise InputError(
                 f"the option {text!r} is for {method}, which is not among the methods;"
                 f" {suggest(method, names)}"
@@ -184,13 +191,21 @@ def _taking(name: str, forms: Iterable[MethodForm], text: str) -> list[tuple[Met
     fields = [(form, field) for form in forms for field in form.fields]
     taking = [(form, field) for form, field in fields if field.name == name]
     if not taking:
-        titles = ", ".join(dict.fromkeys(form.name for form, _ in fields))
         known = dict.fromkeys(field.name for _, field in fields)
         raise InputError(
-            f"no option {name!r} of {titles or 'these methods'}, got {text!r};"
-            f" {suggest(name, known)}"
+            f"no option {name!r} of {_titles(form.name for form, _ in fields)}, got {text!r};"
+            f" {suggest(name, known)}",
+            hint=Hint(ways_out=[_ALL_OPTIONS]),
         )
     return taking
+
+
+def _titles(names: Iterable[str]) -> str:
+    """Return the names of the methods, or how many they are."""
+    known = list(dict.fromkeys(names))
+    if len(known) > _TITLES:
+        return f"any of {len(known)} methods"
+    return ", ".join(known) or "these methods"
 
 
 def input_bounds(loaded: LoadedModel) -> dict[str, Tensor]:

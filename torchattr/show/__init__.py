@@ -1,5 +1,6 @@
 """Turn attributions, feature maps and other arrays into pictures."""
 
+from torchattr.show.arrays import as_array as as_array
 from torchattr.show.arrays import as_floats as as_floats
 from torchattr.show.arrays import as_map as as_map
 from torchattr.show.arrays import as_picture as as_picture

@@ -19,7 +19,12 @@ def as_array(values: Any, name: str = "values") -> np.ndarray:
     if isinstance(values, torch.Tensor):
         values = values.detach().to("cpu")
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputTypeError(
+            f"{name} must hold real numbers in rows of one length, got {type(values).__name__}"
+        ) from error
     if array.dtype.kind not in "buif":
         raise InputTypeError(
             f"{name} must hold real numbers, got {type(values).__name__} of type {array.dtype}"

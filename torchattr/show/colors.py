@@ -10,6 +10,7 @@ import numpy as np
 from torchattr.core.arguments import check_choice
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
+from torchattr.show.look import checked_color
 
 SEQUENTIAL = ("viridis", "inferno", "magma", "plasma", "cividis", "gray", "turbo")
 """Colour maps for 0..1. All but the last two are perceptually uniform, and all but ``"turbo"``, a
@@ -21,10 +22,14 @@ DIVERGING = ("RdBu_r", "coolwarm", "PuOr_r", "bwr")
 _TOLERANCE = 1e-6
 
 
-@cache
 def table(name: str) -> np.ndarray:
     """Return the 256 colours of a colour map, uint8 ``(256, 3)``, from low to high; read-only."""
     check_choice("colour map", name, SEQUENTIAL + DIVERGING)
+    return _table(name)
+
+
+@cache
+def _table(name: str) -> np.ndarray:
     # Matplotlib takes a third of a second to import, and only its tables are needed.
     from matplotlib import colormaps
 
@@ -48,18 +53,19 @@ def colormap(
         value is negative.
     unknown: the colour of NaN.
 
-    Raises ``InputError`` for an unknown name or values out of range.
+    Raises ``InputError`` for an unknown name, values out of range, or no colour.
 
     >>> colormap([0.0, 1.0], "gray")
     array([[  0,   0,   0],
            [255, 255, 255]], dtype=uint8)
     """
     array = as_floats(values)
-    name = name or default_colormap(array)
+    name = default_colormap(array) if name is None else name
+    color = checked_color(unknown, "unknown")
     unit = to_unit(array, name)
     missing = np.isnan(unit)
     index = np.rint(np.where(missing, 0, unit) * 255).astype(np.intp)
-    return np.where(missing[..., None], np.array(unknown, np.uint8), table(name)[index])
+    return np.where(missing[..., None], np.array(color, np.uint8), table(name)[index])
 
 
 def default_colormap(values: np.ndarray) -> str:

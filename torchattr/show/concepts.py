@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from torchattr.core.arguments import checked_texts
+from torchattr.core.checked_numbers import checked_share
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats, as_picture
 from torchattr.show.channels import LUMA
@@ -39,8 +41,8 @@ def concept_picture(
     picture, values = as_picture(image), as_floats(maps)
     if values.ndim != 3 or not len(values):
         raise ShapeError(f"maps must have the shape (k, h, w), got {values.shape}")
-    if not 0 <= alpha <= 1:
-        raise InputError(f"alpha must lie in 0..1, got {alpha}")
+    alpha = checked_share(alpha, "alpha")
+    labels = None if labels is None else checked_texts(labels, "labels")
     if labels is not None and len(labels) != len(values):
         raise InputError(f"labels has {len(labels)} entries for {len(values)} maps")
     largest = values.max((1, 2), keepdims=True)
@@ -54,7 +56,7 @@ def concept_picture(
         return drawn
     swatches = [np.full((16, _SWATCH, 3), color, np.uint8) for color in colors]
     columns = max(1, drawn.shape[1] // (_SWATCH + 8))
-    return _below(drawn, grid(swatches, columns=columns, captions=list(labels)))
+    return _below(drawn, grid(swatches, columns=columns, captions=labels))
 
 
 _SWATCH = 96

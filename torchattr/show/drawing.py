@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from torchattr.core.arguments import check_choice
+from torchattr.core.checked_numbers import as_number
 from torchattr.errors import InputError
 from torchattr.show.elements import Element, Raster, Rectangle
 from torchattr.show.look import LIGHT, RGB, Look
@@ -145,9 +146,12 @@ def checked_format(name: str) -> Format:
 
 def checked_dpi(dpi: float | None) -> float | None:
     """Return a resolution; raises ``InputError`` if it is not above zero and finite."""
-    if dpi is not None and not 0 < dpi < float("inf"):
+    if dpi is None:
+        return None
+    number = as_number(dpi, "dpi")
+    if not 0 < number < float("inf"):
         raise InputError(f"dpi must be above 0 and finite, got {dpi}")
-    return dpi
+    return number
 
 
 def _draw(canvas: Image.Image, element: Element, scale: float) -> None:

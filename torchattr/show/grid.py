@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
-from torchattr.core.arguments import plain_numbers
-from torchattr.errors import InputError, ShapeError
+from torchattr.core.arguments import check_choice, checked_texts, plain_numbers
+from torchattr.core.checked_numbers import checked_count, described
+from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show.arrays import as_array, as_floats, as_picture
-from torchattr.show.look import LIGHT, RGB, Look
+from torchattr.show.look import LIGHT, RGB, Look, checked_color
 from torchattr.show.scaling import image_normalization
 from torchattr.show.text import draw_line, line_height, text_lines, wrap
 
@@ -41,6 +43,7 @@ def convert_into_grid(
     images = _channels_last(Xs, "Xs", layout)
     if not len(images):
         raise ShapeError("Xs holds no image to lay on a grid")
+    padding = checked_padding(padding)
     stretched = image_normalization(images, ubound)
     return _tile(stretched, *rows_and_columns(len(images), None, None), padding, 0.0)
 
@@ -71,13 +74,12 @@ def grid(
     (10, 46, 3)
     """
     pictures = _pictures(images, layout)
+    captions = None if captions is None else checked_texts(captions, "captions")
     if captions is not None and len(captions) != len(pictures):
         raise ShapeError(f"captions has {len(captions)} entries for {len(pictures)} images")
-    padding, fill = plain_numbers((padding, fill))
-    if not isinstance(padding, int) or padding < 0:
-        raise InputError(f"padding must be a whole number of pixels from 0, got {padding!r}")
+    padding = checked_padding(padding)
     shape = rows_and_columns(len(pictures), rows, columns)
-    color = (fill, fill, fill) if isinstance(fill, int) else fill
+    color = checked_color(fill, "fill")
     cells = _captioned(pictures, captions, color)
     tiled = _tile(cells, *shape, padding, np.array(color, np.uint8))
     return np.stack(
@@ -85,11 +87,24 @@ def grid(
     )
 
 
+def checked_padding(padding: Any) -> int:
+    """Return a number of pixels; raises ``InputError`` for what is none."""
+    number = plain_numbers(padding)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise InputError(f"padding must be a whole number of pixels from 0, got {padding!r}")
+    return number
+
+
 def _pictures(images: Any, layout: Layout) -> list[np.ndarray]:
     if isinstance(images, torch.Tensor | np.ndarray):
         array = as_array(images, "images")
         batch = array if array.ndim == 3 else _channels_last(images, "images", layout)
         listed = [as_picture(one[..., :3], "images") for one in _depth(batch)]
+    elif isinstance(images, str) or not isinstance(images, Iterable):
+        raise InputTypeError(
+            "images must be an array or a tensor of pictures, or a sequence of them, got"
+            f" {described(images)}"
+        )
     else:
         listed = [as_picture(one, f"images[{i}]") for i, one in enumerate(images)]
     if not listed:
@@ -108,8 +123,7 @@ def _channels_last(values: Any, name: str, layout: Layout) -> np.ndarray:
         raise ShapeError(
             f"{name} must have four axes, (N, H, W, C) or (N, C, H, W), got the shape {array.shape}"
         )
-    if layout not in ("auto", "NHWC", "NCHW"):
-        raise InputError(f"layout must be 'auto', 'NHWC' or 'NCHW', got {layout!r}")
+    check_choice("layout", layout, ("auto", "NHWC", "NCHW"))
     last, first = array.shape[3] in _CHANNELS, array.shape[1] in _CHANNELS
     if layout == "auto":
         prefer_first = first and (isinstance(values, torch.Tensor) or not last)
@@ -125,7 +139,7 @@ def _channels_last(values: Any, name: str, layout: Layout) -> np.ndarray:
 def rows_and_columns(count: int, rows: int | None, columns: int | None) -> tuple[int, int]:
     """Return the rows and columns of a grid; raises ``ShapeError`` if they do not fit."""
     for name, number in (("rows", rows), ("columns", columns)):
-        if number is not None and number < 1:
+        if number is not None and checked_count(number, name, least=-sys.maxsize) < 1:
             raise ShapeError(f"{name} must be at least 1, got {number}")
     if columns is None:
         columns = math.ceil(count / rows) if rows else math.ceil(math.sqrt(count))

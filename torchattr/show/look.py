@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
-from torchattr.core.arguments import check_choice
+import numpy as np
+
+from torchattr.core.arguments import check_choice, plain_numbers
+from torchattr.core.checked_numbers import as_number
 from torchattr.errors import InputError
 
 RGB: TypeAlias = tuple[int, int, int]
@@ -51,7 +54,7 @@ class Look:
 
     def __post_init__(self) -> None:
         checked_theme(self.theme)
-        if not 0.1 <= self.scale <= MOST_SCALE:
+        if not 0.1 <= as_number(self.scale, "scale") <= MOST_SCALE:
             raise InputError(f"scale must be within 0.1..{MOST_SCALE}, got {self.scale}")
 
     @property
@@ -68,6 +71,22 @@ def checked_theme(name: str) -> ThemeName:
     """Return a theme; raises ``InputError`` for an unknown one."""
     check_choice("theme", name, THEMES)
     return cast(ThemeName, name)
+
+
+def checked_color(value: Any, name: str) -> RGB:
+    """Return a colour, given as such or as a grey level; raises ``InputError`` for what is none.
+
+    >>> checked_color(9, "fill")
+    (9, 9, 9)
+    """
+    levels = plain_numbers(value.tolist() if isinstance(value, np.ndarray) else value)
+    channels = list(levels) if isinstance(levels, (tuple, list)) else [levels] * 3
+    if len(channels) == 3 and all(type(one) is int and 0 <= one <= 255 for one in channels):
+        return channels[0], channels[1], channels[2]
+    raise InputError(
+        f"{name} must be a grey level, or red, green and blue, whole numbers of 0..255, got"
+        f" {value!r}"
+    )
 
 
 LIGHT = Look()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from torchattr.errors import InputError
+from torchattr.core.arguments import plain_numbers
+from torchattr.core.checked_numbers import checked_share
+from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats, as_map, as_picture
 from torchattr.show.channels import LUMA
 from torchattr.show.colors import colormap, default_colormap, is_diverging, table
@@ -39,18 +42,17 @@ def overlay(
         zero, 0..1, so that no colour of the picture looks like one of the map.
 
     Returns uint8 RGB ``(H, W, 3)``.
-    Raises ``InputError`` for arguments out of range and ``ShapeError`` for wrong shapes.
+    Raises ``InputError`` for arguments out of range, ``InputTypeError`` for those that are no
+    numbers, and ``ShapeError`` for wrong shapes.
 
     >>> overlay(np.zeros((2, 2)), [[0.0, 1.0], [0.0, 0.0]], alpha=1.0, cmap="gray")[0, :, 0]
     array([  0, 255], dtype=uint8)
     """
-    shares = {"alpha": alpha, "threshold": threshold, "fade": fade, "dim": dim}
-    for name, number in shares.items():
-        if not 0 <= number <= 1:
-            raise InputError(f"{name} must lie in 0..1, got {number}")
+    alpha, threshold = checked_share(alpha, "alpha"), checked_share(threshold, "threshold")
+    fade, dim = checked_share(fade, "fade"), checked_share(dim, "dim")
     picture = as_picture(image)
     array = resize_map(as_map(values), picture.shape[:2])
-    cmap = cmap or default_colormap(array)
+    cmap = default_colormap(array) if cmap is None else cmap
     opacity = _opacity(array, alpha, threshold, follow)
     colors = colormap(array, cmap).astype(np.float32)
     unknown = np.isnan(array)[..., None]
@@ -71,10 +73,14 @@ def _dimmed(picture: np.ndarray, cmap: str, dim: float) -> np.ndarray:
 def resize_map(values: Any, size: tuple[int, int]) -> np.ndarray:
     """Return a map ``(..., h, w)`` resized to ``(..., H, W)`` by linear interpolation.
 
-    Pixels that touch an unknown one (NaN) become unknown.
+    Pixels that touch an unknown one (NaN) become unknown. Raises ``ShapeError`` for what is no map,
+    ``InputError`` for what is no size.
     """
     array = as_floats(values)
-    if array.shape[-2:] == tuple(size):
+    if array.ndim < 2 or 0 in array.shape[-2:]:
+        raise ShapeError(f"values must be maps (..., h, w), got the shape {array.shape}")
+    size = _as_size(size)
+    if array.shape[-2:] == size:
         return array
     flat = array.reshape(-1, *array.shape[-2:]).astype(np.float32)
     width_height = (size[1], size[0])
@@ -84,6 +90,13 @@ def resize_map(values: Any, size: tuple[int, int]) -> np.ndarray:
     ]
     low, high = np.nanmin(flat, initial=0.0), np.nanmax(flat, initial=0.0)
     return np.clip(np.stack(resized), low, high).reshape(*array.shape[:-2], *size)
+
+
+def _as_size(size: Any) -> tuple[int, int]:
+    sides: list[Any] = plain_numbers(list(size)) if isinstance(size, Iterable) else []
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise InputError(f"size must be the height and width in pixels, got {size!r}")
+    return sides[0], sides[1]
 
 
 def _opacity(array: np.ndarray, alpha: float, threshold: float, follow: bool) -> np.ndarray:

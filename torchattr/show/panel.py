@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
-from torchattr.core.arguments import check_choice
+from torchattr.core.arguments import check_choice, checked_texts, plain_numbers
+from torchattr.core.checked_numbers import as_number, checked_count, described
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
@@ -97,10 +99,12 @@ def draw_panel(
     >>> page.encoded("pdf")[:4]
     b'%PDF'
     """
-    _check_counts(maps, labels, scores, styles or {}, cell)
+    styles = {} if styles is None else styles
+    _check_texts({"title": title, "subtitle": subtitle, "activation": activation, "given": given})
+    _check_counts(maps, labels, scores, styles, cell)
     scene = _Scene.of(image, box, cell, checked_view(view), look)
     columns = [
-        _Column.of(name, values, len(labels), (styles or {}).get(name), cmap)
+        _Column.of(name, values, len(labels), styles.get(name), cmap)
         for name, values in maps.items()
     ]
     rows = [
@@ -181,9 +185,19 @@ def checked_view(view: str) -> View:
 
 
 def _checked(box: Sequence[float]) -> Box:
-    if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
+    edges = plain_numbers(list(box)) if isinstance(box, Iterable) else []
+    if len(edges) != 4 or not all(isinstance(edge, (int, float)) for edge in edges):
+        raise ShapeError(f"box must be (left, top, right, bottom), got {box!r}")
+    found = Box(*edges)
+    if not (found.x0 < found.x1 and found.y0 < found.y1):
         raise ShapeError(f"box must be (left, top, right, bottom), got {tuple(box)}")
-    return Box(*box)
+    return found
+
+
+def _as_number(score: Any) -> float:
+    """Return a score, which may be a tensor of one element."""
+    number = score.item() if isinstance(score, Tensor) and score.numel() == 1 else score
+    return as_number(number, "scores")
 
 
 @dataclass(frozen=True)
@@ -279,6 +293,12 @@ def _ends(columns: list[_Column], span: tuple[int, int], scene: _Scene) -> tuple
     return short_number(span[0] * scale), short_number(span[1] * scale)
 
 
+def _check_texts(texts: Mapping[str, Any]) -> None:
+    for name, text in texts.items():
+        if not (text is None or isinstance(text, str)):
+            raise InputTypeError(f"{name} must be a text, got {described(text)}")
+
+
 def _check_counts(
     maps: Mapping[str, Any],
     labels: Sequence[str],
@@ -286,16 +306,23 @@ def _check_counts(
     styles: Mapping[str, str | Style],
     cell: int,
 ) -> None:
-    if isinstance(labels, str):
-        raise InputTypeError(f"labels must be a sequence of texts, got the text {labels!r}")
+    labels = checked_texts(labels, "labels")
+    for name, given, example in (("maps", maps, "maps"), ("styles", styles, "'heat'")):
+        if not isinstance(given, Mapping):
+            raise InputTypeError(
+                f"{name} must be by the names of methods, such as {{'grad_cam': {example}}}, got"
+                f" {described(given)}"
+            )
     if not labels or not maps:
         raise ShapeError("panel needs at least one label and the maps of one method")
+    if not (scores is None or isinstance(scores, Sized)) or isinstance(scores, (str, Mapping)):
+        raise InputTypeError(f"scores must be a sequence, one for each label, got {scores!r}")
     if scores is not None and len(scores) != len(labels):
         raise ShapeError(f"scores has {len(scores)} entries for {len(labels)} labels")
     for score in scores or ():
-        if not isinstance(score, str) and not 0 <= score <= 1:
+        if not isinstance(score, str) and not 0 <= _as_number(score) <= 1:
             raise InputError(f"scores must be probabilities in 0..1, or texts, got {score}")
     if unknown := [name for name in styles if name not in maps]:
         raise InputError(f"styles names {unknown[0]!r}, which is not among maps: {', '.join(maps)}")
-    if cell < 64:
+    if checked_count(cell, "cell", least=0) < 64:
         raise InputError(f"cell must be at least 64 pixels, got {cell}")

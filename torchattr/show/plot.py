@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from torchattr.errors import ShapeError
+from torchattr.errors import InputTypeError, ShapeError
 from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
 from torchattr.show.channels import How, reduce_channels
@@ -59,7 +60,8 @@ def plot(
     """
     flat = _one_map(values, how)
     scaled = rescale(flat, sign, percentile)
-    name = cmap or ("RdBu_r" if sign == "all" else default_colormap(scaled))
+    own = "RdBu_r" if sign == "all" else default_colormap(scaled)
+    name = own if cmap is None else cmap
     if image is None:
         blank = np.full((*scaled.shape, 3), 255, np.uint8)
         drawn = overlay(blank, scaled, 1.0, threshold, name, follow=False)
@@ -120,6 +122,7 @@ def plot_lines(
     >>> [line.get_label() for line in plot_lines([([0, 1], [0.2, 0.9], "first")]).lines]
     ['first']
     """
+    _check_lines(lines)
     axes = _new_axes() if ax is None else ax
     for positions, values, label in lines:
         (line,) = axes.plot(as_floats(positions), as_floats(values), label=label)
@@ -131,6 +134,22 @@ def plot_lines(
     if 1 < len(lines) <= 10:
         axes.legend(frameon=False)
     return axes
+
+
+def _check_lines(lines: Any) -> None:
+    """Check that each line has positions, as many values, and a label.
+
+    Raises ``InputTypeError`` or ``ShapeError`` for others.
+    """
+    each: Sequence[Any] = [None] if not isinstance(lines, Sequence) else lines
+    if not all(isinstance(one, (tuple, list)) and len(one) == 3 for one in each):
+        raise InputTypeError(
+            "lines must be a sequence of (positions, values, label), got " + reprlib.repr(lines)
+        )
+    for positions, values, label in each:
+        x, y = np.shape(as_floats(positions, "positions")), np.shape(as_floats(values))
+        if len(x) != 1 or x != y:
+            raise ShapeError(f"positions and values of {label!r} must be (n,), got {x} and {y}")
 
 
 def plot_ledger(ledger: Ledger, ax: Axes | None = None, *, most: int = 8) -> Axes:

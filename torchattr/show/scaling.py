@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from torchattr.core.arguments import check_choice
+from torchattr.core.checked_numbers import as_number, checked_number
 from torchattr.core.rounding import settled, share, unit
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats
@@ -48,14 +49,26 @@ def rescale(
            [ 0.  ,  0.25]])
     """
     check_choice("sign", sign, get_args(Sign))
-    if percentile is not None and not 0 < percentile <= 100:
-        raise InputError(f"percentile must be above 0 and at most 100, got {percentile}")
+    percentile = checked_percentile(percentile)
     array = kept(as_floats(values), sign)
     if array.size == 0:
         return array
     if shared or array.ndim <= 2:
         return _divide(array, percentile)
     return np.stack([_divide(image, percentile) for image in array])
+
+
+def checked_percentile(percentile: float | None) -> float | None:
+    """Return a percentile; ``None`` is none.
+
+    Raises ``InputTypeError`` for no number, ``InputError`` for one out of range.
+    """
+    if percentile is None:
+        return None
+    number = as_number(percentile, "percentile")
+    if not 0 < number <= 100:
+        raise InputError(f"percentile must be above 0 and at most 100, got {number}")
+    return number
 
 
 def image_normalization(image: Any, ubound: float = 255, epsilon: float = 1e-7) -> np.ndarray:
@@ -68,6 +81,7 @@ def image_normalization(image: Any, ubound: float = 255, epsilon: float = 1e-7) 
     array([[0.  , 0.25],
            [0.5 , 1.  ]], dtype=float32)
     """
+    ubound, epsilon = checked_number(ubound, "ubound"), checked_number(epsilon, "epsilon", 0)
     array = as_floats(image, "image")
     if array.size == 0:
         return array

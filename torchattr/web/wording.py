@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchattr.errors import FUNCTION
+from torchattr.errors import FUNCTION, Listing
 
 FIELDS = ("layer", "rules", "layout", "strict")
 """Arguments that forms have a field for; the page has none for the others."""
@@ -21,7 +21,7 @@ def in_viewer(argument: str, value: Any) -> str | None:
     if argument == "activation":
         # What scores mean belongs to the model, which is chosen where the viewer is started.
         return f"torchattr view --scores {_meaning(value)}"
-    if argument not in FIELDS or value is FUNCTION:
+    if argument not in FIELDS or value is FUNCTION or isinstance(value, Listing):
         return None
     return f"the field “{argument}”" if value is ... else f"{_text(value)} (field “{argument}”)"
 

@@ -145,16 +145,17 @@ def _each(methods: Methods, options: Options) -> Iterator[AskedMethod]:
         return
     chosen = sorted(registered_methods()) if methods is None else methods
     for one in [chosen] if isinstance(chosen, (str, type)) else chosen:
-        yield _with_options(one, options.get(name_of(one), {}))
+        yield _with_options(one, options)
 
 
-def _with_options(method: Any, options: Mapping[str, Any]) -> AskedMethod:
+def _with_options(method: Any, given: Options) -> AskedMethod:
     """Return a method with options of its constructor and of its `attribute`.
 
     Raises:
         InputError: an option that it has not.
     """
-    name, cls = name_of(method), _class(method)
+    cls, name = _class(method), name_of(method)
+    options = given.get(name, {})
     made = {option: value for option, value in options.items() if takes(cls, option)}
     called = {option: value for option, value in options.items() if option not in made}
     known = inspect.signature(cls.attribute).parameters

@@ -132,13 +132,17 @@ def enlarge(maps: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor
     """
     if not isinstance(maps, Tensor):
         raise InputTypeError(f"a map must be a tensor (N, C, ...), got {type(maps).__name__}")
-    if not isinstance(size, (tuple, list)) or any(isinstance(one, (float, str)) for one in size):
+    if not isinstance(size, (tuple, list)) or any(
+        isinstance(one, (float, str, list)) for one in size
+    ):
         raise InputTypeError(f"a spatial size must be a tuple of ints, got {size!r}")
     if not fits(maps, size):
         raise ShapeError(
             f"a map of shape {tuple(maps.shape)} cannot be enlarged to {tuple(size)}: its number"
             " of spatial dimensions differs; choose a layer whose output has as many as the input"
         )
+    if any(int(side) < 1 for side in size):
+        raise InputError(f"a spatial size must be at least 1, got {tuple(size)}")
     check_mode(mode, len(size))
     corners = {} if len(_MODES[mode]) > 1 else {"align_corners": False}
     return F.interpolate(maps, tuple(size), mode=mode, **corners)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_model
 from torchattr.core.device_faults import raise_if_lost
 from torchattr.core.gradient_mode import gradients
 from torchattr.core.inputs import Inputs
@@ -132,12 +133,14 @@ def solve(
         memory: how much the forward may remember.
 
     Raises:
+        InputTypeError: the model cannot be called.
         DeviceLost: the GPU's context was lost in the forward or in a backward.
         DisconnectedError: the graph connects no target of a call with what it attributes to.
         TargetError: the target does not fit the output, or the output does not have one row for
             each example.
         NoRuleMatched: the rules of a call rewrote nothing.
     """
+    check_model(model)
     problem = _Problem(model, inputs, target, arguments, key, memory)
     options = {"skip_refused": skip_refused, "warns_of_zeros": warns_of_zeros}
     try:

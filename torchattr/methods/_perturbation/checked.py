@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
-from math import isinf, isnan
 from typing import Any
 
 import numpy as np
@@ -12,46 +10,10 @@ import torch
 from torch import Tensor
 
 from torchattr.core.arguments import plain_numbers
+from torchattr.core.checked_numbers import checked_count as checked_count
+from torchattr.core.checked_numbers import checked_number as checked_number
 from torchattr.core.inputs import Inputs
 from torchattr.errors import InputError, InputTypeError, OutputError, ShapeError
-
-
-def checked_count(value: Any, name: str, least: int = 1, expected: str = "an int") -> int:
-    """Return a number of things; NumPy's integers count.
-
-    Raises:
-        InputTypeError: not an int.
-        InputError: less than `least`.
-
-    >>> checked_count(3, "n_samples")
-    3
-    """
-    value = plain_numbers(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputTypeError(f"{name} must be {expected}, got {_described(value)}")
-    if value < least:
-        raise InputError(f"{name} must be at least {least}, got {value}")
-    return value
-
-
-def checked_number(value: Any, name: str, least: float | None = None, finite: bool = True) -> float:
-    """Return a number, an int as such; NumPy's count.
-
-    Raises:
-        InputTypeError: no number.
-        InputError: NaN, infinite where that is no choice, or less than `least`.
-
-    >>> checked_number(2, "radius", least=0), checked_number(0.5, "epsilon")
-    (2, 0.5)
-    """
-    value = plain_numbers(value)
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise InputTypeError(f"{name} must be a number, got {_described(value)}")
-    if isnan(value) or (finite and isinf(value)):
-        raise InputError(f"{name} must be {'finite' if finite else 'a number'}, got {value}")
-    if least is not None and value < least:
-        raise InputError(f"{name} must be at least {least}, got {value}")
-    return value
 
 
 def checked_seed(value: Any, expected: str = "an int") -> int:
@@ -109,10 +71,6 @@ def checked_stdevs(stdevs: Any, inputs: Inputs) -> list[float]:
                 f"stdevs must be finite and not negative, got {spread}; pass 0 for no noise"
             )
     return spreads
-
-
-def _described(value: Any) -> str:
-    return f"{type(value).__name__} {reprlib.repr(value)}"
 
 
 def check_fitted(scores: Tensor) -> None:

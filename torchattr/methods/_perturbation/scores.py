@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import check_model
 from torchattr.core.batch_parts import can_be_cut, part_of_target
 from torchattr.core.inputs import Inputs, is_batched
 from torchattr.core.output_target import FixedTarget
@@ -80,6 +81,7 @@ class TargetScores:
         taps: Sequence[TapPoint] = (),
         footprint: Footprint | None = None,
     ) -> None:
+        check_model(model)
         self.model, self.arguments = model, arguments
         self.batch = inputs.batch_size
         self._own_rows = [is_batched(one, self.batch) for one in arguments]

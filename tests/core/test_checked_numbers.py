@@ -1,0 +1,53 @@
+"""Checks of numbers; those of counts are tested with the methods that take them, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import refused
+
+from torchattr.core.checked_numbers import (
+    as_number,
+    checked_count,
+    checked_number,
+    checked_share,
+    described,
+)
+from torchattr.errors import InputError, InputTypeError
+
+NAN, INF = float("nan"), float("inf")
+
+
+def test_numbers_are_returned_as_they_are() -> None:
+    assert [checked_number(one, "n") for one in (2, -0.5, np.float32(0.5))] == [2, -0.5, 0.5]
+    assert checked_number(INF, "n", finite=False) == INF
+    assert [checked_share(one, "n") for one in (0, 1, 0.25)] == [0, 1, 0.25]
+    assert as_number(NAN, "n") != as_number(NAN, "n")
+    assert checked_count(np.int64(3), "n") == 3
+
+
+@pytest.mark.parametrize("wrong", ["a", None, [], [1.0], True, torch.ones(1), object(), b"1"])
+@pytest.mark.parametrize("check", [as_number, checked_number, checked_share])
+def test_what_is_no_number_is_named(check: Any, wrong: Any) -> None:
+    with refused(InputTypeError, "alpha must be a number, got", type(wrong).__name__):
+        check(wrong, "alpha")
+
+
+def test_numbers_out_of_range_are_named() -> None:
+    for number in (-0.1, 1.5):
+        with refused(InputError, "alpha must lie in 0..1", str(number)):
+            checked_share(number, "alpha")
+    for number in (NAN, INF):
+        with refused(InputError, "alpha must be finite", str(number)):
+            checked_number(number, "alpha")
+    with refused(InputError, "alpha must be a number, got nan"):
+        checked_number(NAN, "alpha", finite=False)
+    with refused(InputError, "alpha must be at least 0, got -1"):
+        checked_number(-1, "alpha", least=0)
+
+
+def test_long_values_are_shortened() -> None:
+    assert len(described("7" * 1000)) < 50
