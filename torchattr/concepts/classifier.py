@@ -84,7 +84,8 @@ class LinearClassifier(Classifier):
             InputError: no batch, fewer than two classes, or a ratio outside of [0, 1).
             ShapeError: activations that are not `(N, features)` with a label for each.
         """
-        if not 0 <= as_number(test_split_ratio, "test_split_ratio") < 1:
+        test_split_ratio = as_number(test_split_ratio, "test_split_ratio")
+        if not 0 <= test_split_ratio < 1:
             raise InputError(f"test_split_ratio must be in [0, 1), got {test_split_ratio}")
         batches = _read(dataloader)
         features = torch.cat([values for values, _ in batches]).detach()

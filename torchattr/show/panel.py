@@ -185,7 +185,8 @@ def checked_view(view: str) -> View:
 
 
 def _checked(box: Sequence[float]) -> Box:
-    edges = plain_numbers(list(box)) if isinstance(box, Iterable) else []
+    listed = box.tolist() if isinstance(box, Tensor) else box
+    edges = plain_numbers(list(listed)) if isinstance(listed, Iterable) else []
     if len(edges) != 4 or not all(isinstance(edge, (int, float)) for edge in edges):
         raise ShapeError(f"box must be (left, top, right, bottom), got {box!r}")
     found = Box(*edges)
@@ -319,7 +320,7 @@ def _check_counts(
         raise InputTypeError(f"scores must be a sequence, one for each label, got {scores!r}")
     if scores is not None and len(scores) != len(labels):
         raise ShapeError(f"scores has {len(scores)} entries for {len(labels)} labels")
-    for score in scores or ():
+    for score in () if scores is None else scores:
         if not isinstance(score, str) and not 0 <= _as_number(score) <= 1:
             raise InputError(f"scores must be probabilities in 0..1, or texts, got {score}")
     if unknown := [name for name in styles if name not in maps]:
