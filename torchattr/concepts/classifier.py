@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.arguments import is_iterable
 from torchattr.core.checked_numbers import as_number, checked_count, checked_number
 from torchattr.core.gradient_mode import gradients
 from torchattr.errors import InputError, InputTypeError, ShapeError
@@ -161,7 +162,7 @@ class LinearClassifier(Classifier):
 
 def _read(dataloader: Any) -> list[tuple[Tensor, Tensor]]:
     """Return the batches of activations and labels."""
-    batches: list[Any] = list(dataloader) if isinstance(dataloader, Iterable) else [None]
+    batches: list[Any] = list(dataloader) if is_iterable(dataloader) else [None]
     for batch in batches:
         is_pair = isinstance(batch, (tuple, list)) and len(batch) == 2
         if not is_pair or not all(isinstance(one, Tensor) for one in batch):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torchattr.core.arguments import is_iterable
 from torchattr.core.checked_numbers import as_number, checked_pair, described
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.evaluate.measured_maps import undefined
@@ -106,7 +107,7 @@ def pointing_game(
     """
     labels = list(labels) if isinstance(labels, Iterable) else labels
     for name, several in (("maps", maps), ("boxes", boxes), ("labels", labels)):
-        is_row = isinstance(several, Iterable) and isinstance(several, Sized)
+        is_row = is_iterable(several) and isinstance(several, Sized)
         if not is_row and not (name == "labels" and several is None):
             raise InputTypeError(f"{name} must be a sequence, got {described(several)}")
     named = ["all"] * len(maps) if labels is None else labels
