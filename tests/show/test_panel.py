@@ -285,3 +285,6 @@ def test_scores_and_boxes_may_be_arrays_and_tensors():
     for kind in (np.array, torch.tensor):
         found = panel(PHOTO, maps, ["a", "b"], kind([0.25, 0.5]), box=kind([0.0, 0, 40, 40]))
         assert found == expected
+    scores = {"a": 0.25, "b": 0.5}
+    found = panel(PHOTO, maps, iter(scores), scores.values(), box=(0, 0, 40, 40))
+    assert found == expected

@@ -101,7 +101,9 @@ def draw_panel(
     """
     styles = {} if styles is None else styles
     _check_texts({"title": title, "subtitle": subtitle, "activation": activation, "given": given})
+    labels = checked_texts(labels, "labels")
     _check_counts(maps, labels, scores, styles, cell)
+    scores = None if scores is None else list(scores)
     scene = _Scene.of(image, box, cell, checked_view(view), look)
     columns = [
         _Column.of(name, values, len(labels), styles.get(name), cmap)
@@ -307,7 +309,6 @@ def _check_counts(
     styles: Mapping[str, str | Style],
     cell: int,
 ) -> None:
-    labels = checked_texts(labels, "labels")
     for name, given, example in (("maps", maps, "maps"), ("styles", styles, "'heat'")):
         if not isinstance(given, Mapping):
             raise InputTypeError(
