@@ -46,6 +46,9 @@ def test_a_name_of_a_package_says_where_it_is():
         _ = ta.GradCam
     # From these, Python suggests what is close.
     assert (info.value.name, info.value.obj) == ("GradCam", ta)
+    # The class is meant, not the module of `torchattr.methods`.
+    with pytest.raises(AttributeError, match=r"attribute 'saliency'$"):
+        _ = ta.saliency
 
 
 def test_dir_lists_public_names_and_those_of_every_module_only():

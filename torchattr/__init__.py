@@ -33,7 +33,8 @@ def _elsewhere(name: str) -> str:
     """Return which package has a name, of those that are imported anyway."""
     for package in ("evaluate", "models", "show", "inspect", "methods", "layers", "bulk"):
         face = _sys.modules.get(f"{__name__}.{package}")
-        if not name.startswith("_") and hasattr(face, name):
+        is_module = isinstance(getattr(face, name, _sys), type(_sys))
+        if not name.startswith("_") and not is_module:
             return f"; {__name__}.{package} has it"
     return ""
 

@@ -99,6 +99,15 @@ def test_files_are_captums_and_are_used_again(tmp_path: Path) -> None:
     assert ours.CAV.load(path, "other", chosen[0], "1") is None
 
 
+def test_concepts_may_be_captums_own(tmp_path: Path) -> None:
+    found = []
+    for name, library in (("ours", ours), ("theirs", captum.concept)):
+        given = (NET, "1", "mine", classifier(ours.Classifier))
+        tcav = ours.TCAV(*given, save_path=f"{tmp_path / name}/")
+        found.append(tcav.interpret(X, sets(library)[:1], target=1)["0-2"]["1"]["magnitude"])
+    assert torch.equal(*found)
+
+
 def test_another_method_may_attribute_to_the_layer(tmp_path: Path) -> None:
     class Ones:
         layer: Any = None

@@ -99,3 +99,33 @@ def test_arrays_are_masks_and_features_must_fit() -> None:
 def test_baselines_must_be_drawn_from_something(values: Any) -> None:
     with refused(InputTypeError, "baseline_values must hold a sequence of at least one value"):
         ours.ProductBaselines(values)
+
+
+@pytest.mark.parametrize(
+    "color", [(1.0, 2.7, 3.0), [1, 2, 3], np.array([1, 2, 3]), torch.tensor([1, 2, 3]), 7, 7.5]
+)
+def test_colours_are_those_that_captum_takes(color: Any) -> None:
+    own, theirs = (
+        library.ImageMaskInput(PICTURE, NUMBERS, baseline=color, processor_fn=np.array)
+        for library in (ours, captum.attr)
+    )
+    features = torch.tensor([[0.0, 1.0, 0.0]])
+    assert (own.to_model_input(features) == theirs.to_model_input(features)).all()
+
+
+def test_masks_may_be_stacked_and_of_every_layout() -> None:
+    listed = ours.ImageMaskInput(PICTURE, mask_list=OVERLAPPING)
+    stack = torch.stack(OVERLAPPING)
+    for masks in (stack, stack.numpy()):
+        own = ours.ImageMaskInput(PICTURE, mask_list=masks)  # type: ignore[arg-type]
+        assert torch.equal(torch.stack(own.mask_list), torch.stack(listed.mask_list))
+    flipped = np.flipud(NUMBERS.numpy().astype(">i4"))
+    own = ours.ImageMaskInput(PICTURE, flipped)  # type: ignore[arg-type]
+    assert torch.equal(own.mask_list[0], (NUMBERS == 3).flipud())
+
+
+@pytest.mark.parametrize(
+    "values", [[np.array([4]), torch.tensor([4])], np.array([[4], [4]]), [range(4, 5), (4,)]]
+)
+def test_baselines_are_drawn_from_arrays_too(values: Any) -> None:
+    assert [int(one) for one in ours.ProductBaselines(values)()] == [4, 4]

@@ -98,3 +98,16 @@ def test_data_of_wrong_types_is_named() -> None:
         classifier.train_and_eval([])
     with refused(InputTypeError, "test_split_ratio must be a number"):
         classifier.train_and_eval([], "a")  # type: ignore[arg-type]
+
+
+def test_batches_may_be_a_data_set() -> None:
+    class Batches(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+            shift = range(3)[position]
+            return torch.tensor([[0.0, shift], [3.0, shift]]), torch.tensor([5, 8])
+
+    classifier = LinearClassifier()
+    assert classifier.train_and_eval(Batches(), test_split_ratio=0) == {"accs": torch.tensor(1.0)}

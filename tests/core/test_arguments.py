@@ -13,7 +13,7 @@ from torch import nn
 
 import torchattr as ta
 from torchattr import captum
-from torchattr.core.arguments import check_arguments, check_choice, checked_texts
+from torchattr.core.arguments import check_arguments, check_choice, checked_texts, is_iterable
 from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate import blocks
 from torchattr.evaluate.ranked_masks import as_fractions
@@ -171,3 +171,18 @@ def test_what_are_no_texts_is_named(value: Any) -> None:
     with refused(InputTypeError, "labels must be a sequence of texts"):
         checked_texts(value, "labels")
     assert checked_texts(np.array(["cat"]), "labels") == ["cat"]
+
+
+def test_what_is_iterated_over_by_positions_is_iterable() -> None:
+    class Positions(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, position: int) -> int:
+            return range(2)[position]
+
+    for several in ([], (), {}, "a", iter(()), np.zeros(2), torch.zeros(2), Positions()):
+        assert is_iterable(several)
+    for one in (3, None, object(), len, list):
+        assert not is_iterable(one)
+    assert list(Positions()) == [0, 1]

@@ -103,3 +103,16 @@ def test_numbers_of_wrong_types_are_refused(name: str) -> None:
             bootstrap_interval(VALUES, **{name: wrong})
     with refused(InputTypeError, "values must be a tensor or an array"):
         bootstrap_interval([[1.0], [2.0, 3.0]])
+
+
+def test_arrays_of_every_layout_are_measured() -> None:
+    expected = bootstrap_interval(VALUES)
+    read_only = VALUES.numpy().copy()
+    read_only.flags.writeable = False
+    for values in (read_only, VALUES.numpy().astype(">f8"), VALUES.numpy().astype(np.longdouble)):
+        assert torch.equal(bootstrap_interval(values).low, expected.low)
+
+
+def test_a_level_may_be_a_tensor() -> None:
+    found = bootstrap_interval(VALUES, level=torch.tensor(0.5, dtype=torch.float64))  # type: ignore[arg-type]
+    assert found.level == 0.5

@@ -69,3 +69,8 @@ def test_a_negative_threshold():
 def test_a_threshold_that_is_no_number_is_refused() -> None:
     with refused(InputTypeError, "threshold must be a number, got str 'a'"):
         effective_complexity(torch.rand(1, 4, 4), "a")  # type: ignore[arg-type]
+
+
+def test_a_threshold_may_be_a_share_of_the_largest_value() -> None:
+    maps = torch.tensor([[[1.0, 2.0], [6.0, 8.0]]])
+    assert effective_complexity(maps, maps.max() / 2).tolist() == [2]  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import itertools
 import statistics
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import refused, seeded
@@ -200,3 +201,12 @@ def test_sizes_of_a_wrong_type_are_refused() -> None:
     for wrong in (3, "ab", None):
         with refused(InputTypeError, "sizes must be a sequence of numbers of features"):
             sensitivity_n(lambda x: x, x, x, 0, sizes=wrong)  # type: ignore[arg-type]
+
+
+def test_sizes_may_be_of_any_iterable() -> None:
+    x = torch.rand(2, 6)
+    expected = sensitivity_n(lambda x: x.square(), x, x, 0, sizes=(1, 2))
+    given: list[Any] = [np.array([1, 2]), torch.tensor([1, 2]), iter((1, 2)), {1: 0, 2: 0}.keys()]
+    for sizes in given:
+        found = sensitivity_n(lambda x: x.square(), x, x, 0, sizes=sizes)
+        assert torch.equal(found, expected)

@@ -128,3 +128,10 @@ def test_what_cannot_be_said_is_refused() -> None:
         input_invariance(ta.Saliency(net()), (X,))  # type: ignore[arg-type]
     with refused(InputError, "shift", "infinite"):
         input_invariance(ta.Saliency(net()), X, shift=float("inf"))
+
+
+def test_a_shift_may_be_an_array_or_a_list() -> None:
+    method, shift = ta.InputXGradient(unpadded()), torch.tensor([[[0.5]], [[-0.25]]])
+    expected = input_invariance(method, X, 1, shift=shift)
+    for same in (shift.numpy(), shift.tolist()):
+        assert torch.equal(input_invariance(method, X, 1, shift=same), expected)

@@ -4,6 +4,7 @@ import itertools
 from functools import partial
 from statistics import mean
 
+import numpy as np
 import pytest
 import torch
 from helpers import refused
@@ -157,3 +158,9 @@ def test_a_grid_of_wrong_type_is_refused() -> None:
     for grid in (3, None, (2,), "ab", (2, 1.5)):
         with refused(InputTypeError, "grid must be"):
             cell_shares(torch.rand(1, 4, 4), grid)  # type: ignore[arg-type]
+
+
+def test_a_grid_may_be_an_array() -> None:
+    maps = torch.rand(1, 4, 4)
+    for grid in (np.array([2, 4]), torch.tensor([2, 4])):
+        assert torch.equal(cell_shares(maps, grid), cell_shares(maps, (2, 4)))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from helpers import assert_same, noise, refused
@@ -82,3 +83,17 @@ def test_arguments_of_wrong_types_are_refused() -> None:
         sensitivity_max(explanation, x, perturb_func="a")  # type: ignore[arg-type]
     with refused(InputTypeError, "fill must be a number"):
         continuity(explanation, x, fill="a")  # type: ignore[arg-type]
+
+
+def test_a_radius_may_be_a_share_of_the_inputs_range() -> None:
+    x = torch.rand(2, 1, 4, 4)
+    radius = (x.max() - x.min()) / 50
+    found = sensitivity_max(lambda x: 2 * x, x, radius=radius)  # type: ignore[arg-type]
+    assert torch.equal(found, sensitivity_max(lambda x: 2 * x, x, radius=radius.item()))
+
+
+def test_what_enters_may_be_an_array() -> None:
+    x = torch.rand(2, 1, 4, 4)
+    fill = np.array([0.5], np.float32)
+    found = continuity(lambda x: x.square(), x, fill=fill)  # type: ignore[arg-type]
+    assert torch.equal(found, continuity(lambda x: x.square(), x, fill=0.5))

@@ -197,3 +197,13 @@ def test_arguments_of_wrong_types_are_refused() -> None:
     for size in (4, "ab", (4,), (4.5, 4)):
         with refused(InputTypeError, "size must be"):
             pointing_game(maps, boxes, size=size)  # type: ignore[arg-type]
+
+
+def test_sizes_labels_and_tolerances_of_other_types() -> None:
+    maps, boxes = torch.rand(2, 4, 4), [(0, 0, 4, 4), (4, 4, 8, 8)]
+    expected = pointing_game(maps, boxes, ["a", "b"], size=(8, 8), tolerance=1.0)
+    for size in (np.array([8, 8]), torch.tensor([8, 8])):
+        tolerance = torch.tensor(1.0)
+        labels = (name for name in "ab")
+        found = pointing_game(maps, boxes, labels, size=size, tolerance=tolerance)  # type: ignore[arg-type]
+        assert found == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers import seeded
@@ -110,3 +111,10 @@ def test_rows_are_no_pictures() -> None:
         road(nn.Linear(4, 2), torch.rand(1, 4), torch.rand(1, 4))
     with pytest.raises(InputTypeError, match="a tensor of pictures, got tuple"):
         road(MODEL, (X,), MAPS)  # type: ignore[arg-type]
+
+
+def test_fractions_may_be_an_array() -> None:
+    expected = road(MODEL, X, MAPS, 1, fractions=(0.25, 0.5))
+    for fractions in (np.array([0.25, 0.5]), torch.tensor([0.25, 0.5])):
+        found = road(MODEL, X, MAPS, 1, fractions=fractions)  # type: ignore[arg-type]
+        assert torch.equal(found.scores, expected.scores)

@@ -294,7 +294,7 @@ def test_what_compares_positions_needs_several(name: str) -> None:
     net = nn.Sequential(*pooled, nn.Linear(4, 2)).eval()
     x = torch.rand(2, 3, 8, 8)
     for layer, has in (("1", "a single position"), ("2", "no positions"), ("3", "no positions")):
-        with refused(ta.LayerError, has, "before the global pooling"):
+        with refused(ta.LayerError, has, "FEM", "before the global pooling", "leave"):
             ta.explain(net, x, [name], targets=1, layer=layer)
         smooth = {ta.GradCAM(net, layer): {"eigen_smooth": True}}
         with refused(ta.LayerError, has):

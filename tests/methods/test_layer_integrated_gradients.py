@@ -219,3 +219,12 @@ def test_zeros_where_the_target_does_not_depend_on_the_layer() -> None:
     assert_same(delta, (model(0 * x) - model(x))[:, 1].detach())
     several = method.attribute(x, target=ta.TopK(3), allow_unused=True)
     assert torch.equal(several, torch.zeros(2, 3, 5))
+
+
+def test_an_unused_layer_among_several_gets_zeros_without_a_word() -> None:
+    model, x = Beside(), torch.rand(2, 3)
+    both = ta.LayerIntegratedGradients(model, ["used", "spare"])
+    found = both.attribute(x, target=1, allow_unused=True)
+    used = ta.LayerIntegratedGradients(model, "used").attribute(x, target=1)
+    assert_same(found["used"], used)
+    assert torch.equal(found["spare"], torch.zeros(2, 5))

@@ -123,3 +123,9 @@ def test_targets_that_name_no_class_are_named() -> None:
     for target in ("a", [], [0, 1, 2], None):
         with refused(TargetError, "target must be a class, or one for each of 2 examples"):
             largest_at_target(torch.rand(2, 3), target)
+
+
+def test_targets_may_be_a_column() -> None:
+    scores = torch.tensor([[0.1, 0.9], [0.8, 0.2]])
+    assert largest_at_target(scores, torch.tensor([[1], [0]]))
+    assert not largest_at_target(scores, torch.tensor([[1], [1]]))

@@ -109,3 +109,8 @@ def test_only_maps_are_resized_to_sizes():
     for size in (4, "ab", None, (4,), (4, 0), (4.0, 4)):
         with pytest.raises(InputError, match="size must be the height and width"):
             resize_map(np.zeros((2, 2)), size)
+
+
+def test_sizes_may_be_arrays_and_tensors():
+    for size in (np.array([4, 2]), torch.tensor([4, 2]), torch.Size([4, 2])):
+        assert resize_map(np.zeros((2, 2)), size).shape == (4, 2)

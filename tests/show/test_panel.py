@@ -277,3 +277,14 @@ def test_what_cancels_is_drawn_as_zero(values, style, scale, dtype):
     page = panel(PHOTO, {"mine": given}, ["cat"], cell=65, styles={"mine": style})
     line = cell_of(page, 1, cell=98, given=98)
     assert (line == colormap(0.0, "RdBu_r")).all()
+
+
+def test_scores_and_boxes_may_be_arrays_and_tensors():
+    maps = {"saliency": np.ones((2, 4, 4))}
+    expected = panel(PHOTO, maps, ["a", "b"], [0.25, 0.5], box=(0, 0, 40, 40))
+    for kind in (np.array, torch.tensor):
+        found = panel(PHOTO, maps, ["a", "b"], kind([0.25, 0.5]), box=kind([0.0, 0, 40, 40]))
+        assert found == expected
+    scores = {"a": 0.25, "b": 0.5}
+    found = panel(PHOTO, maps, iter(scores), scores.values(), box=(0, 0, 40, 40))
+    assert found == expected

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from torchattr.core.arguments import check_function, plain_numbers
+from torchattr.core.arrays import tensor_of
 from torchattr.errors import InputError, InputTypeError, ShapeError
 
 
@@ -46,8 +47,9 @@ class ImageMaskInput(InterpretableInput):
     Args:
         image: the picture.
         mask: the number of each pixel's region, a tensor or array `(H, W)`; one region by default.
-        mask_list: instead of it a mask `(H, W)` for each region; they may overlap.
-        baseline: the colour, red, green and blue from 0 to 255.
+        mask_list: instead of it a mask `(H, W)` for each region, in a list or stacked; they may
+            overlap.
+        baseline: the colour, red, green and blue from 0 to 255, whose fractions are dropped.
         processor_fn: turns a picture into what the model takes.
 
     Raises:
@@ -169,9 +171,10 @@ class ImageMaskInput(InterpretableInput):
 def _color_of(image: Image.Image, baseline: Any) -> Any:
     """Return a colour of the channels that a picture has."""
     channels = len(image.getbands())
-    color = plain_numbers(baseline)
+    is_array = isinstance(baseline, (Tensor, np.ndarray))
+    color = baseline.tolist() if is_array else plain_numbers(baseline)
     levels = list(color) if isinstance(color, (tuple, list)) else [color]
-    if not all(type(level) is int and 0 <= level <= 255 for level in levels):
+    if not all(isinstance(level, (int, float)) and 0 <= level <= 255 for level in levels):
         raise InputError(
             f"baseline must be a colour: red, green and blue, 0..255, got {baseline!r}"
         )
@@ -184,19 +187,20 @@ def _color_of(image: Image.Image, baseline: Any) -> Any:
 
 
 def _as_masks(mask_list: Any) -> list[Tensor]:
-    if not isinstance(mask_list, (tuple, list)):
+    is_stack = isinstance(mask_list, (Tensor, np.ndarray)) and mask_list.ndim == 3
+    if not is_stack and not isinstance(mask_list, (tuple, list)):
         raise InputTypeError(
             f"mask_list must be a list of masks (H, W), got {type(mask_list).__name__}; pass one"
             " mask of the numbers of regions as mask"
         )
-    if not mask_list:
+    if not len(mask_list):
         raise InputError("mask_list is empty; pass a mask (H, W) for each region")
     return [_as_mask(one, f"mask_list[{place}]") for place, one in enumerate(mask_list)]
 
 
 def _as_mask(mask: Any, name: str = "mask") -> Tensor:
     is_array = isinstance(mask, np.ndarray) and mask.dtype.kind in "biuf"
-    found = torch.from_numpy(mask) if is_array else mask
+    found = tensor_of(mask) if is_array else mask
     if not isinstance(found, Tensor):
         raise InputTypeError(
             f"{name} must be a tensor or an array (H, W), got {type(mask).__name__}; make one with"
@@ -229,7 +233,7 @@ class ProductBaselines:
         lists: Any = baseline_values
         if isinstance(baseline_values, Mapping):
             lists = list(baseline_values.values())
-        if not isinstance(lists, (tuple, list)) or not all(map(_can_be_drawn_from, lists)):
+        if not _is_row(lists) or not all(_is_row(values) and len(values) for values in lists):
             raise InputTypeError(
                 "baseline_values must hold a sequence of at least one value for each feature, in a"
                 f" list or by name, got {baseline_values!r}"
@@ -250,6 +254,7 @@ class ProductBaselines:
         return self.sample()
 
 
-def _can_be_drawn_from(values: Any) -> bool:
-    is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
-    return is_sequence and len(values) > 0
+def _is_row(values: Any) -> bool:
+    if isinstance(values, (Tensor, np.ndarray)):
+        return values.ndim > 0
+    return isinstance(values, Sequence) and not isinstance(values, str)

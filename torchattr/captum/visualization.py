@@ -179,7 +179,8 @@ def _check(method: str, sign: str, image: Any) -> None:
 def _scaled(attr: np.ndarray, sign: str, outlier_perc: float) -> np.ndarray:
     if attr.ndim not in (2, 3):
         raise ShapeError(f"attr must be (H, W) or (H, W, C), got the shape {attr.shape}")
-    if not 0 <= as_number(outlier_perc, "outlier_perc") <= 100:
+    outlier_perc = as_number(outlier_perc, "outlier_perc")
+    if not 0 <= outlier_perc <= 100:
         raise InputError(f"outlier_perc must lie in 0..100, got {outlier_perc}")
     flat = add_channels(np.moveaxis(attr, 2, 0), unit(attr)) if attr.ndim == 3 else attr
     kept = {

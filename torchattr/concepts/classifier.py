@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchattr.core.arguments import is_iterable
 from torchattr.core.checked_numbers import as_number, checked_count, checked_number
 from torchattr.core.gradient_mode import gradients
 from torchattr.errors import InputError, InputTypeError, ShapeError
@@ -84,7 +85,8 @@ class LinearClassifier(Classifier):
             InputError: no batch, fewer than two classes, or a ratio outside of [0, 1).
             ShapeError: activations that are not `(N, features)` with a label for each.
         """
-        if not 0 <= as_number(test_split_ratio, "test_split_ratio") < 1:
+        test_split_ratio = as_number(test_split_ratio, "test_split_ratio")
+        if not 0 <= test_split_ratio < 1:
             raise InputError(f"test_split_ratio must be in [0, 1), got {test_split_ratio}")
         batches = _read(dataloader)
         features = torch.cat([values for values, _ in batches]).detach()
@@ -160,7 +162,7 @@ class LinearClassifier(Classifier):
 
 def _read(dataloader: Any) -> list[tuple[Tensor, Tensor]]:
     """Return the batches of activations and labels."""
-    batches: list[Any] = list(dataloader) if isinstance(dataloader, Iterable) else [None]
+    batches: list[Any] = list(dataloader) if is_iterable(dataloader) else [None]
     for batch in batches:
         is_pair = isinstance(batch, (tuple, list)) and len(batch) == 2
         if not is_pair or not all(isinstance(one, Tensor) for one in batch):

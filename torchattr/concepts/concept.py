@@ -65,9 +65,14 @@ def check_experimental_sets(experimental_sets: Any) -> None:
 
 def _are_sets(experimental_sets: Any) -> bool:
     return isinstance(experimental_sets, (list, tuple)) and all(
-        isinstance(concepts, (list, tuple)) and all(isinstance(one, Concept) for one in concepts)
+        isinstance(concepts, (list, tuple)) and all(map(_is_concept, concepts))
         for concepts in experimental_sets
     )
+
+
+def _is_concept(one: Any) -> bool:
+    """Whether an object is a concept, or one of another library, such as Captum's."""
+    return all(hasattr(one, name) for name in ("id", "name", "data_iter"))
 
 
 def checked_concepts(experimental_sets: Sequence[Sequence[Concept]]) -> list[Concept]:

@@ -94,6 +94,16 @@ def _is_among(value: Any, known: tuple[Any, ...]) -> bool:
         return False
 
 
+def is_iterable(value: Any) -> bool:
+    """Whether a value can be iterated over, be it by positions, as data sets of PyTorch are.
+
+    >>> is_iterable(iter("ab")), is_iterable(3)
+    (True, False)
+    """
+    has_positions = hasattr(type(value), "__len__") and hasattr(type(value), "__getitem__")
+    return isinstance(value, Iterable) or has_positions
+
+
 def checked_texts(value: Any, name: str) -> list[str]:
     """Return several texts as a list.
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterable, Mapping
 from math import isinf, isnan
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from torchattr.core.arguments import plain_numbers
 from torchattr.errors import InputError, InputTypeError
@@ -29,19 +33,25 @@ def checked_count(value: Any, name: str, least: int = 1, expected: str = "an int
 
 
 def as_number(value: Any, name: str) -> float:
-    """Return a number, also NaN, an int as such; NumPy's count.
+    """Return a number, also NaN, an int as such; NumPy's count, and tensors of no dimension.
 
     Raises:
         InputTypeError: no number.
+
+    >>> import torch
+    >>> as_number(2, "radius"), as_number(torch.tensor([1.0, 3.0]).mean(), "radius")
+    (2, 2.0)
     """
     value = plain_numbers(value)
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0:
+        value = value.item()
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise InputTypeError(f"{name} must be a number, got {described(value)}")
     return value
 
 
 def checked_number(value: Any, name: str, least: float | None = None, finite: bool = True) -> float:
-    """Return a number, an int as such; NumPy's count.
+    """Return a finite number, or one that is at least something, as :func:`as_number`.
 
     Raises:
         InputTypeError: no number.
@@ -56,6 +66,40 @@ def checked_number(value: Any, name: str, least: float | None = None, finite: bo
     if least is not None and value < least:
         raise InputError(f"{name} must be at least {least}, got {value}")
     return value
+
+
+def checked_pair(value: Any, name: str, expected: str, least: int = 1) -> tuple[int, int]:
+    """Return two numbers of things, such as a height and a width; an array or tensor counts.
+
+    Raises:
+        InputTypeError: no two ints; `expected` says what is needed.
+        InputError: one is less than `least`.
+
+    >>> checked_pair(np.array([3, 4]), "size", "a height and a width")
+    (3, 4)
+    """
+    pair = as_list(value, name, expected)
+    if len(pair) != 2:
+        raise InputTypeError(f"{name} must be {expected}, got {described(value)}")
+    first, second = (checked_count(one, name, least) for one in pair)
+    return first, second
+
+
+def as_list(values: Any, name: str, expected: str) -> list[Any]:
+    """Return several values, an array or tensor too, as a list.
+
+    Raises:
+        InputTypeError: something else, or a text; `expected` says what is needed.
+
+    >>> as_list(np.array([0.1, 0.5]), "fractions", "a sequence of floats")
+    [0.1, 0.5]
+    """
+    several: Any = values
+    if isinstance(values, (Tensor, np.ndarray)):
+        several = values.tolist()
+    if isinstance(several, (str, bytes, Mapping)) or not isinstance(several, Iterable):
+        raise InputTypeError(f"{name} must be {expected}, got {described(values)}")
+    return list(several)
 
 
 def checked_share(value: Any, name: str) -> float:

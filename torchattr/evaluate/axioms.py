@@ -144,7 +144,8 @@ def non_sensitivity(
     >>> non_sensitivity(model, x, weights), non_sensitivity(model, x, torch.tensor([[0.0, 1, 1]]))
     (tensor([0]), tensor([2]))
     """
-    if not 0 <= as_number(threshold, "threshold") < 1:
+    threshold = as_number(threshold, "threshold")
+    if not 0 <= threshold < 1:
         raise InputError(f"threshold must be at least 0 and below 1, got {threshold}")
     checked_count(n_samples, "n_samples")
     deletions = Deletions(model, inputs, attributions, target, **options)

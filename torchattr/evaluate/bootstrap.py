@@ -113,7 +113,8 @@ def bootstrap_interval(
     >>> bootstrap_interval(torch.linspace(0, 1, 50))
     Interval(0.50 [0.41, 0.58])
     """
-    if not 0 < as_number(level, "level") < 1:
+    level = as_number(level, "level")
+    if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, such as 0.95, got {level}")
     found = _checked(values)
     means = resampled_means(found, resamples=resamples, seed=seed)

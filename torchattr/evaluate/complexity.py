@@ -86,6 +86,7 @@ def effective_complexity(maps: Any, threshold: float = 1e-5) -> Tensor:
     >>> effective_complexity(torch.tensor([[[0.0, 1e-9], [-2.0, 3.0]]])).tolist()
     [2]
     """
-    if not as_number(threshold, "threshold") >= 0:
+    threshold = as_number(threshold, "threshold")
+    if not threshold >= 0:
         raise InputError(f"threshold must be at least 0, got {threshold}")
     return (as_maps(maps).abs() > threshold).flatten(1).sum(1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchattr.core.arguments import plain_numbers
-from torchattr.core.checked_numbers import described
+from torchattr.core.checked_numbers import as_list
 from torchattr.core.types import Forward, Tensors
 from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate.deletions import DeletionOptions, Deletions
@@ -199,7 +199,8 @@ class _Sets:
     """
 
     def __init__(self, sizes: Sequence[Size], n_samples: int, seed: int) -> None:
-        self._sizes, self._count = sizes, checked_count(n_samples, "n_samples", 2)
+        self._sizes = as_list(sizes, "sizes", "a sequence of numbers of features")
+        self._count = checked_count(n_samples, "n_samples", 2)
         self._draws = SeededDraws([checked_seed(seed)])
 
     def correlations(
@@ -211,10 +212,6 @@ class _Sets:
         options: DeletionOptions,
     ) -> Tensor:
         """Return the correlation over the sets of each size, `(N, targets, sizes)`."""
-        if not isinstance(self._sizes, Sequence) or isinstance(self._sizes, (str, bytes)):
-            raise InputTypeError(
-                f"sizes must be a sequence of numbers of features, got {described(self._sizes)}"
-            )
         if not self._sizes:
             raise InputError("sizes is empty; pass at least one number of features")
         deletions = Deletions(model, inputs, attributions, target, **options)

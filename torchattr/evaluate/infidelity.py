@@ -165,7 +165,8 @@ def _attributions(attributions: Any, inputs: Inputs, scores: TargetScores) -> li
 
 
 def _noisy(inputs: Inputs, seed: Any, stdev: float) -> Callable[[int, int], Any]:
-    if not 0 <= as_number(stdev, "stdev") < float("inf"):
+    stdev = as_number(stdev, "stdev")
+    if not 0 <= stdev < float("inf"):
         raise InputError(f"stdev must be finite and not negative, got {stdev}")
     noise = SampleNoise(inputs, seed)
 

@@ -14,7 +14,7 @@ from torchattr.core.types import Forward
 from torchattr.errors import InputError, InputTypeError, ModelError
 from torchattr.evaluate.explained_copies import rows_of
 from torchattr.evaluate.measured_inputs import measured_inputs
-from torchattr.evaluate.measured_maps import undefined
+from torchattr.evaluate.measured_maps import number_or_tensor, undefined
 from torchattr.evaluate.shifted_model import shifted_copy
 from torchattr.methods import Attribution, TargetScores
 
@@ -77,8 +77,8 @@ def input_invariance(
     given = measured_inputs(inputs)
     _check(method, inputs)
     (x,) = given.tensors
-    as_number(norm_ord, "norm_ord")
-    added = _as_shift(shift, x)
+    norm_ord = as_number(norm_ord, "norm_ord")
+    added = as_value(number_or_tensor(shift, "shift"), x)
     if not torch.isfinite(added).all():
         raise InputError("shift holds NaN or infinite values")
     added = added.expand(1, *x.shape[1:])
@@ -137,9 +137,3 @@ def _check_scores(scores: TargetScores, other: Attribution, moved: Tensor) -> No
             " input before its first convolution or linear layer; pass the shifted model with"
             " shifted=..."
         )
-
-
-def _as_shift(shift: Any, x: Tensor) -> Tensor:
-    if isinstance(shift, Tensor):
-        return as_value(shift, x)
-    return as_value(as_number(shift, "shift"), x)

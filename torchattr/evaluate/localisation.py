@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from torchattr.core.checked_numbers import checked_count
-from torchattr.errors import InputError, InputTypeError, ShapeError
+from torchattr.core.checked_numbers import checked_pair
+from torchattr.errors import InputError, ShapeError
 from torchattr.evaluate.measured_maps import as_maps, as_masks, is_varied, undefined
 from torchattr.evaluate.ranks import midranks
 
@@ -174,9 +174,7 @@ def cell_shares(maps: Any, grid: tuple[int, int] = (2, 2)) -> Tensor:
     [[[0.75, 0.25], [0.0, 0.0]]]
     """
     found = _taken(as_maps(maps), "positive")
-    if not isinstance(grid, (tuple, list)) or len(grid) != 2:
-        raise InputTypeError(f"grid must be the numbers of rows and columns, got {grid!r}")
-    rows, columns = (checked_count(one, "grid", least=0) for one in grid)
+    rows, columns = checked_pair(grid, "grid", "the numbers of rows and columns", least=0)
     height, width = found.shape[1:]
     if min(rows, columns) < 1 or height % rows or width % columns:
         raise ShapeError(

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.core.arrays import tensor_of
+from torchattr.core.checked_numbers import as_number
 from torchattr.core.warn import warn
 from torchattr.errors import InputError, InputTypeError, ShapeError, UndefinedMetricWarning
 from torchattr.evaluate.ranks import has_order
@@ -102,6 +104,16 @@ def _is_full(masks: Tensor) -> Tensor:
     return masks.flatten(1).all(1)
 
 
+def number_or_tensor(value: Any, name: str) -> Tensor | float:
+    """Return a number, or several numbers as a tensor.
+
+    Raises:
+        InputTypeError: neither.
+    """
+    several = isinstance(value, (Tensor, np.ndarray, tuple, list))
+    return as_tensor(value, name) if several else as_number(value, name)
+
+
 def as_tensor(values: Any, name: str) -> Tensor:
     """Return a tensor or an array of numbers as a tensor.
 
@@ -118,4 +130,4 @@ def as_tensor(values: Any, name: str) -> Tensor:
         raise InputTypeError(
             f"{name} must be a tensor or an array of numbers, got {type(values).__name__}"
         )
-    return torch.from_numpy(np.asarray(array, order="C"))
+    return tensor_of(array)

@@ -13,6 +13,7 @@ from torchattr.core.arguments import check_choice, check_function
 from torchattr.core.checked_numbers import as_number
 from torchattr.core.inputs import Inputs, as_tensors, as_value
 from torchattr.errors import InputError, ShapeError
+from torchattr.evaluate.measured_maps import number_or_tensor
 from torchattr.evaluate.perturbed_rows import (
     SampleNoise,
     copy_after_copy,
@@ -50,7 +51,8 @@ def neighbours(
     if perturb_func is not None:
         return _by_function(inputs, perturb_func, radius)
     check_choice("noise", noise, get_args(Noise))
-    if not 0 <= as_number(radius, "radius") < float("inf"):
+    radius = as_number(radius, "radius")
+    if not 0 <= radius < float("inf"):
         raise InputError(f"radius must be finite and not negative, got {radius}")
     samples = SampleNoise(inputs, seed)
     draw = samples.uniform if noise == "uniform" else samples.normal
@@ -73,8 +75,7 @@ def translations(inputs: Inputs, steps: int, fill: Fill) -> Neighbours:
     Raises:
         ShapeError: inputs that are not pictures.
     """
-    if not isinstance(fill, Tensor):
-        fill = as_number(fill, "fill")
+    fill = number_or_tensor(fill, "fill")
     for tensor in inputs.tensors:
         if tensor.dim() != 4:
             raise ShapeError(

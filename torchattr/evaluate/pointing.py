@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torchattr.core.checked_numbers import as_number, checked_count, described
+from torchattr.core.arguments import is_iterable
+from torchattr.core.checked_numbers import as_number, checked_pair, described
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.evaluate.measured_maps import undefined
 from torchattr.evaluate.ranks import has_order
@@ -104,11 +105,12 @@ def pointing_game(
     >>> pointing_game(maps, [(0, 0, 2, 2), (2, 2, 4, 4)], ["cat", "dog"]).by_class
     {'cat': 1.0, 'dog': 0.0}
     """
+    labels = list(labels) if isinstance(labels, Iterable) else labels
     for name, several in (("maps", maps), ("boxes", boxes), ("labels", labels)):
-        is_row = isinstance(several, Iterable) and isinstance(several, Sized)
+        is_row = is_iterable(several) and isinstance(several, Sized)
         if not is_row and not (name == "labels" and several is None):
             raise InputTypeError(f"{name} must be a sequence, got {described(several)}")
-    named = ["all"] * len(maps) if labels is None else list(labels)
+    named = ["all"] * len(maps) if labels is None else labels
     if not len(maps) or not len(maps) == len(boxes) == len(named):
         raise ShapeError(
             "there must be one box and one label for each of at least one map, got"
@@ -160,9 +162,11 @@ def pointed(
         boxes: their objects.
         metric: its name, for the warning.
     """
-    if not as_number(tolerance, "tolerance") >= 0:
+    tolerance = as_number(tolerance, "tolerance")
+    if not tolerance >= 0:
         raise InputError(f"tolerance must not be negative, got {tolerance}")
-    size = None if size is None else _as_size(size)
+    if size is not None:
+        size = checked_pair(size, "size", "the height and width of the picture")
     found, is_defined = [], []
     for number, (values, box) in enumerate(zip(maps, boxes, strict=True)):
         array = _map_with_maximum(values, f"maps[{number}]")
@@ -172,13 +176,6 @@ def pointed(
         is_defined.append(is_varied)
     hits, defined = torch.tensor(found).double(), torch.tensor(is_defined)
     return undefined(hits, defined, metric, "the map is constant")
-
-
-def _as_size(size: Any) -> tuple[int, int]:
-    if not isinstance(size, (tuple, list, torch.Size)) or len(size) != 2:
-        raise InputTypeError(f"size must be the height and width of the picture, got {size!r}")
-    height, width = (checked_count(side, "size") for side in size)
-    return height, width
 
 
 def _is_hit(

@@ -244,7 +244,8 @@ def checked_noise(noise: float) -> float:
     Raises:
         InputError: it is not positive and finite.
     """
-    if not 0 < as_number(noise, "noise") < float("inf"):
+    noise = as_number(noise, "noise")
+    if not 0 < noise < float("inf"):
         raise InputError(f"noise must be a share of the inputs' range, such as 0.1, got {noise}")
     return float(noise)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchattr.core.checked_numbers import as_number
+from torchattr.core.checked_numbers import as_list, as_number
 from torchattr.core.types import Forward
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.evaluate.curves import Curve
@@ -82,7 +82,8 @@ def road(
     torch.Size([2, 8])
     """
     shares = _checked_fractions(fractions)
-    if not as_number(noise, "noise") >= 0:
+    noise = as_number(noise, "noise")
+    if not noise >= 0:
         raise InputError(f"noise must be at least 0, got {noise}")
     streams = SeededStreams([checked_seed(seed)])
     _check_pictures(inputs)
@@ -143,12 +144,11 @@ def _check_pictures(inputs: Any) -> None:
 
 
 def _checked_fractions(fractions: Any) -> list[float]:
-    if not isinstance(fractions, Sequence) or isinstance(fractions, str) or not fractions:
-        raise InputTypeError(
-            f"fractions must be a sequence of floats, got {type(fractions).__name__}"
-        )
-    shares = [float(as_number(share, "fractions")) for share in fractions]
+    given = as_list(fractions, "fractions", "a sequence of floats")
+    if not given:
+        raise InputTypeError("fractions must be a sequence of floats, got none")
+    shares = [float(as_number(share, "fractions")) for share in given]
     rising = all(a < b for a, b in zip([0.0, *shares], [*shares, 1.0], strict=True))
     if not rising:
-        raise InputError(f"fractions must rise between 0 and 1, got {list(fractions)}")
+        raise InputError(f"fractions must rise between 0 and 1, got {shares}")
     return shares

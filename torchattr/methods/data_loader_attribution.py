@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from torchattr.core.arguments import is_iterable
 from torchattr.core.inputs import Inputs, as_baselines, as_inputs
 from torchattr.core.outputs import select_output
 from torchattr.core.stepping import counted, step
@@ -226,7 +227,7 @@ class _Passes:
 
 
 def _first_batch(dataloader: Any) -> tuple[tuple[Any, ...], bool]:
-    if not isinstance(dataloader, Iterable):
+    if not is_iterable(dataloader):
         raise InputTypeError(
             "dataloader must yield batches, as a DataLoader or a list of them does, got"
             f" {type(dataloader).__name__}"

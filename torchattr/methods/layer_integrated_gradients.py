@@ -13,7 +13,7 @@ from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.targets import Target
 from torchattr.core.types import Baselines, Forward, Layers, OutputKey, Tensors
 from torchattr.core.undoing import Undo, undoing
-from torchattr.errors import DisconnectedError, LayerError
+from torchattr.errors import LayerError
 from torchattr.layers import TapPoint, Trace
 from torchattr.methods._gradient.baselines import fixed_baselines
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
@@ -30,7 +30,17 @@ from torchattr.methods.path_attribution import (
 
 
 class _OfValues(IntegratedGradients):
-    """Integrated gradients of the values of layers, under the title of the method."""
+    """Integrated gradients of the values of layers, under the title of the method.
+
+    Args, besides those of :class:`IntegratedGradients`:
+        allow_unused: whether values that the target does not depend on get zeros.
+    """
+
+    def __init__(
+        self, model: Forward, multiply_by_inputs: bool, *, allow_unused: bool, **options: Any
+    ) -> None:
+        super().__init__(model, multiply_by_inputs, **options)
+        self._allow_unused = allow_unused
 
     @property
     def title(self) -> str:
@@ -193,13 +203,9 @@ class LayerIntegratedGradients(PathAttribution):
         if scores.repeatable:
             both = [torch.cat([end, start]) for end, start in zip(ends, starts, strict=True)]
             substitution.run_rest_once(both, self.output)
-        method = _OfValues(substitution.forward, self.multiply_by_inputs, **self._options)
-        try:
-            found: tuple[Tensor, ...] = method.attribute(ends, tuple(starts), scores.target, **path)
-        except DisconnectedError:
-            if not allow_unused:
-                raise
-            return tuple(_zeros(end, scores) for end in ends)
+        options = {**self._options, "allow_unused": allow_unused}
+        method = _OfValues(substitution.forward, self.multiply_by_inputs, **options)
+        found: tuple[Tensor, ...] = method.attribute(ends, tuple(starts), scores.target, **path)
         return found
 
     def _formed(self, places: Sequence[LayerPlace], found: Sequence[Tensor]) -> Any:
@@ -210,14 +216,6 @@ class LayerIntegratedGradients(PathAttribution):
                 for place in places
             }
         )
-
-
-def _zeros(values: Tensor, scores: TargetScores) -> Tensor:
-    """Return zeros for values, with a dimension of the targets if there are several."""
-    zeros = torch.zeros_like(values)
-    if not scores.several:
-        return zeros
-    return zeros.unsqueeze(1).repeat_interleave(len(scores.targets), 1)
 
 
 def _values_for(places: Sequence[LayerPlace], begin: Trace) -> list[Tensor]:

@@ -57,6 +57,9 @@ class PathAttribution(Attribution):
         memory: as for :class:`GradientAttribution`.
     """
 
+    _allow_unused: bool = False
+    """Whether inputs that the target does not depend on get zeros."""
+
     def __init__(
         self,
         model: Forward,
@@ -165,7 +168,7 @@ class PathAttribution(Attribution):
             Inputs(tuple(points), True),
             repeat_target(scores.target, copies),
             repeat_arguments(arguments, copies, batch_size),
-            [call or MethodCall(self._gradient)],
+            [call or MethodCall(self._gradient, allows_unused=self._allow_unused)],
             key=self.output,
             memory=self._gradient.memory,
             # At a black baseline, for example, many models are flat.

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchattr.core.arrays import tensor_of
 from torchattr.core.targets import Classes
 from torchattr.errors import InputTypeError
 from torchattr.methods import Attribution, build
@@ -94,4 +95,4 @@ def as_tensor(values: Any, name: str) -> Tensor:
         raise InputTypeError(
             f"{name} must be a tensor or an array of numbers, got {type(values).__name__}"
         )
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return tensor_of(array)

@@ -190,7 +190,7 @@ def largest_at_target(output: Any, target: Any) -> bool:
             f"the default correct_fn needs an output (N, classes), got {form}; pass correct_fn"
         )
     try:
-        wanted = torch.as_tensor(target, device=output.device).expand(len(output))
+        wanted = torch.as_tensor(target, device=output.device).reshape(-1).expand(len(output))
     except (TypeError, ValueError, RuntimeError) as error:
         raise TargetError(
             f"target must be a class, or one for each of {len(output)} examples, got {target!r}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
-from torchattr.core.arguments import check_choice, checked_texts, plain_numbers
+from torchattr.core.arguments import check_choice, checked_texts, is_iterable, plain_numbers
 from torchattr.core.checked_numbers import checked_count, described
 from torchattr.errors import InputError, InputTypeError, ShapeError
 from torchattr.show.arrays import as_array, as_floats, as_picture
@@ -100,7 +100,7 @@ def _pictures(images: Any, layout: Layout) -> list[np.ndarray]:
         array = as_array(images, "images")
         batch = array if array.ndim == 3 else _channels_last(images, "images", layout)
         listed = [as_picture(one[..., :3], "images") for one in _depth(batch)]
-    elif isinstance(images, str) or not isinstance(images, Iterable):
+    elif isinstance(images, str) or not is_iterable(images):
         raise InputTypeError(
             "images must be an array or a tensor of pictures, or a sequence of them, got"
             f" {described(images)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from torchattr.core.arguments import plain_numbers
 from torchattr.core.checked_numbers import checked_share
@@ -93,7 +94,8 @@ def resize_map(values: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def _as_size(size: Any) -> tuple[int, int]:
-    sides: list[Any] = plain_numbers(list(size)) if isinstance(size, Iterable) else []
+    listed = size.tolist() if isinstance(size, Tensor) else size
+    sides: list[Any] = plain_numbers(list(listed)) if isinstance(listed, Iterable) else []
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         raise InputError(f"size must be the height and width in pixels, got {size!r}")
     return sides[0], sides[1]

@@ -101,7 +101,9 @@ def draw_panel(
     """
     styles = {} if styles is None else styles
     _check_texts({"title": title, "subtitle": subtitle, "activation": activation, "given": given})
+    labels = checked_texts(labels, "labels")
     _check_counts(maps, labels, scores, styles, cell)
+    scores = None if scores is None else list(scores)
     scene = _Scene.of(image, box, cell, checked_view(view), look)
     columns = [
         _Column.of(name, values, len(labels), styles.get(name), cmap)
@@ -185,7 +187,8 @@ def checked_view(view: str) -> View:
 
 
 def _checked(box: Sequence[float]) -> Box:
-    edges = plain_numbers(list(box)) if isinstance(box, Iterable) else []
+    listed = box.tolist() if isinstance(box, Tensor) else box
+    edges = plain_numbers(list(listed)) if isinstance(listed, Iterable) else []
     if len(edges) != 4 or not all(isinstance(edge, (int, float)) for edge in edges):
         raise ShapeError(f"box must be (left, top, right, bottom), got {box!r}")
     found = Box(*edges)
@@ -306,7 +309,6 @@ def _check_counts(
     styles: Mapping[str, str | Style],
     cell: int,
 ) -> None:
-    labels = checked_texts(labels, "labels")
     for name, given, example in (("maps", maps, "maps"), ("styles", styles, "'heat'")):
         if not isinstance(given, Mapping):
             raise InputTypeError(
@@ -319,7 +321,7 @@ def _check_counts(
         raise InputTypeError(f"scores must be a sequence, one for each label, got {scores!r}")
     if scores is not None and len(scores) != len(labels):
         raise ShapeError(f"scores has {len(scores)} entries for {len(labels)} labels")
-    for score in scores or ():
+    for score in () if scores is None else scores:
         if not isinstance(score, str) and not 0 <= _as_number(score) <= 1:
             raise InputError(f"scores must be probabilities in 0..1, or texts, got {score}")
     if unknown := [name for name in styles if name not in maps]:

@@ -29,7 +29,8 @@ def box_from_map(values: Any, threshold: float = 0.5) -> tuple[int, int, int, in
     >>> box_from_map([[0.0, 0.9, 1.0], [0.7, 0.0, 0.0]])
     (1, 0, 3, 1)
     """
-    if not 0 < as_number(threshold, "threshold") <= 1:
+    threshold = as_number(threshold, "threshold")
+    if not 0 < threshold <= 1:
         raise InputError(f"threshold must be above 0 and at most 1, got {threshold}")
     array = np.nan_to_num(as_map(values))
     if array.max() <= 0:

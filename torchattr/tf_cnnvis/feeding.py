@@ -9,10 +9,10 @@ from types import MethodType
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from torchattr.core.arrays import tensor_of
 from torchattr.core.types import Forward
 from torchattr.errors import InputError, InputTypeError
 from torchattr.inspect import draw_input
@@ -75,7 +75,7 @@ def _image_entry(value: Any, input_tensor: str | None) -> tuple[str, dict[str, A
 def _tensor(value: Any, model: Forward) -> Any:
     """Return arrays as tensors on the model's device, floating ones with its dtype."""
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
+        value = tensor_of(value)
     owner = getattr(model, "__self__", model)
     parameters = owner.parameters() if isinstance(owner, nn.Module) else ()
     like = next((one for one in parameters if one.is_floating_point()), None)

@@ -58,6 +58,8 @@ def test_a_function_that_makes_no_method_says_so() -> None:
         (["saliency", ta.Saliency], InputError, "methods has saliency 2 times"),
         ("salience", RegistryError, "did you mean 'saliency'"),
         ([ta.Saliency(nn.Identity())], InputTypeError, "names or classes"),
+        (ta.Saliency(nn.Identity()), InputTypeError, "names or classes"),
+        (3, InputTypeError, "names or classes"),
         ([3], InputTypeError, "names or classes"),
         ({"smooth": ta.Saliency(nn.Identity())}, InputTypeError, "functions that make a method"),
         ({3: torch.nn.Identity}, InputTypeError, "functions that make a method"),

@@ -16,7 +16,7 @@ from relevance_oracles.tiny_vit import tiny_vit
 from torch import Tensor, nn
 
 import torchattr as ta
-from torchattr.errors import DisconnectedError, InputError
+from torchattr.errors import DisconnectedError, InputError, ModelError
 
 NETWORKS: dict[str, Callable[[], Any]] = {
     "vgg": vgg_like,
@@ -345,3 +345,13 @@ def test_a_score_of_zero_cannot_count_as_one() -> None:
     model.weight.data.copy_(torch.tensor([[1.0, -1.0]]))
     with refused(InputError, "start='one'", "which is 0"):
         ta.LRP(model, "zero", start="one").ledgers(torch.ones(2, 2).double(), 0)
+
+
+def test_a_batch_of_fixed_size_is_refused() -> None:
+    model, x = nn.Sequential(nn.Linear(3, 2)), torch.rand(4, 3)
+    fixed = torch.export.export(model, (x,)).module()
+    with refused(ModelError, "each of the 4 examples by itself", "dynamic_shapes"):
+        ta.LRP(fixed).attribute(x, 0, return_ledger=True)
+    dynamic = ({0: torch.export.Dim("batch")},)
+    free = torch.export.export(model, (x,), dynamic_shapes=dynamic).module()
+    assert len(ta.LRP(free).attribute(x, 0, return_ledger=True)[1]) == 4

@@ -61,3 +61,11 @@ def test_rounding_is_judged_by_the_largest_of_the_output() -> None:
     with pytest.warns(TorchattrWarning, match="score of 2 of 2 examples"):
         batch.compare([[torch.full((1,), 0.2)]] * 2)
     assert scores_of(lambda output: output[:, 0] * 0).largest == linear(X).abs().max().item()
+
+
+def test_the_target_that_differs_is_the_one_that_is_told() -> None:
+    batch = scores_of(ta.Classes([0, 2]))
+    own = [[one[:1], one[2:] + 3.0] for one in linear(X)]
+    told = f"{float(own[0][1]):.4g}, not {float(linear(X)[0, 2]):.4g}"
+    with pytest.warns(TorchattrWarning, match=f"example 0 has {told}"):
+        batch.compare(own)

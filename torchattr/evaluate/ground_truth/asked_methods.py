@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from torch import nn
 
+from torchattr.core.arguments import is_iterable
 from torchattr.core.registry import suggest
 from torchattr.core.squares import square_features
 from torchattr.errors import InputError, InputTypeError
@@ -144,7 +145,8 @@ def _each(methods: Methods, options: Options) -> Iterator[AskedMethod]:
             yield AskedMethod(name, _checked(name, make), called=options.get(name, {}))
         return
     chosen = sorted(registered_methods()) if methods is None else methods
-    for one in [chosen] if isinstance(chosen, (str, type)) else chosen:
+    single = isinstance(chosen, (str, type)) or not is_iterable(chosen)
+    for one in cast("Sequence[Any]", [chosen] if single else chosen):
         yield _with_options(one, options)
 
 

@@ -17,7 +17,8 @@ def over_positions(channels: Tensor) -> Tensor:
     if channels.dim() < 3 or count == 1:
         has = "a single position" if count else "no positions"
         raise LayerError(
-            f"the layer's values of shape {tuple(channels.shape)} have {has}, but this map compares"
-            " several with each other; choose a layer before the global pooling"
+            f"the layer's values of shape {tuple(channels.shape)} have {has}, but EigenCAM,"
+            " EigenGradCAM, KPCACAM, FEM and eigen_smooth compare several with each other; choose a"
+            " layer before the global pooling, or leave these out"
         )
     return channels.flatten(2)

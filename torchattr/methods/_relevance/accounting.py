@@ -13,7 +13,7 @@ from torchattr.core.inputs import Inputs
 from torchattr.core.outputs import select_output
 from torchattr.core.targets import each
 from torchattr.core.types import Forward, OutputKey
-from torchattr.errors import InputError
+from torchattr.errors import InputError, ModelError
 from torchattr.layers import (
     Captured,
     Composite,
@@ -32,6 +32,7 @@ from torchattr.methods._gradient.backward_pass import (
 from torchattr.methods._gradient.connections import ConnectionCheck
 from torchattr.methods._gradient.rows import per_example, require_rows
 from torchattr.methods._gradient.target_reader import TargetReader
+from torchattr.methods._perturbation.memory_budget import has_fixed_batch
 from torchattr.methods._relevance.batch_scores import BatchScores
 from torchattr.methods._relevance.example import ExampleAlone
 from torchattr.methods._relevance.ledger import Ledger
@@ -85,6 +86,7 @@ class Accounting:
         Raises:
             DisconnectedError: the graph does not connect the target with the inputs.
             InputError: a score that counts as 1 is 0.
+            ModelError: the model does not take single examples.
             TargetError: the target does not fit the output.
         """
         count = inputs.batch_size
@@ -93,6 +95,11 @@ class Accounting:
         batch = BatchScores.of(self.model, inputs, target, arguments, self.key)
         if batch.aggregates:
             return [self.of_example(inputs, target, arguments)]
+        if has_fixed_batch(self.model):
+            raise ModelError(
+                f"a ledger runs each of the {count} examples by itself, but the model was exported"
+                " for batches of one size; export it with a batch of any size (dynamic_shapes)"
+            )
         found = []
         for number in range(count):
             one = ExampleAlone(number, count)

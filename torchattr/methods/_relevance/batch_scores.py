@@ -82,16 +82,13 @@ class BatchScores:
         """
         ours = torch.stack(list(self.scores), 1).double()
         theirs = torch.stack([torch.cat(list(scores)) for scores in alone]).double()
-        apart = (ours - theirs).abs().amax(1)
-        unlike = (
-            (apart > _ROUNDING * max(self.largest, float(ours.abs().max())))
-            .nonzero()
-            .flatten()
-            .tolist()
-        )
+        apart, target = (ours - theirs).abs().max(1)
+        rounding = _ROUNDING * max(self.largest, float(ours.abs().max()))
+        unlike = (apart > rounding).nonzero().flatten().tolist()
         if unlike:
             first = unlike[0]
-            scores = f"{float(theirs[first, 0]):.4g}, not {float(ours[first, 0]):.4g}"
+            place = first, int(target[first])
+            scores = f"{float(theirs[place]):.4g}, not {float(ours[place]):.4g}"
             warn(
                 f"the score of {len(unlike)} of {self.count} examples depends on the others of its"
                 f" batch, or on random numbers: by itself, example {first} has {scores}. A ledger"

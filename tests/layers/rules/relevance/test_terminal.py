@@ -340,6 +340,20 @@ def test_box_of_one_example_has_its_own_bounds(shape: tuple[int, ...]) -> None:
         assert_same(found, whole[rows], 1e-12)
 
 
+def test_box_of_one_example_has_bounds_for_each_of_its_rows() -> None:
+    layer, x = conv_and_input()
+    x = torch.cat([x, x + 1, x - 1])
+    g = noise(*layer(x).shape, seed=2)
+    low, high = (noise(len(x), 1, 1, 1, seed=seed) for seed in (3, 4))
+    low, high = low - 9, high + 9
+    whole = relevance_of(layer, x, g, {"conv": "zero"}, first=ZBox(low, high))
+    for number in range(3):
+        rows = slice(2 * number, 2 * number + 2)
+        own = ZBox(low, high).of_example(number, 3)
+        found = relevance_of(layer, x[rows], g[rows], {"conv": "zero"}, first=own)
+        assert_same(found, whole[rows], 1e-12)
+
+
 def test_box_of_float32_bounds_serves_a_float64_input() -> None:
     layer, x = conv_and_input()
     g = noise(*layer(x).shape, seed=5)

@@ -132,14 +132,14 @@ class ZBox(TerminalRule):
         return x * affine_backward(call, signal, every) - of_low - of_high
 
     def _bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = self._own_row(self.low, x), self._own_row(self.high, x)
+        low, high = self._own_rows(self.low, x), self._own_rows(self.high, x)
         return _expanded(low, "low", x), _expanded(high, "high", x)
 
-    def _own_row(self, bound: Tensor, x: Tensor) -> Tensor:
-        """Return the row of the example that the rule is for, of bounds with one for each."""
-        number, count = self._example
-        of_each = bound.dim() == x.dim() and len(bound) == count and len(x) == 1
-        return bound[number : number + 1] if of_each else bound
+    def _own_rows(self, bound: Tensor, x: Tensor) -> Tensor:
+        """Return the rows of the example that the rule is for, of bounds with some for each."""
+        (number, count), rows = self._example, len(x)
+        of_each = bound.dim() == x.dim() and len(bound) == count * rows
+        return bound[number * rows : (number + 1) * rows] if of_each else bound
 
 
 def _warn_of_values_outside(x: Tensor, low: Tensor, high: Tensor) -> None:
