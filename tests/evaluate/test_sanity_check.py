@@ -104,8 +104,9 @@ def test_the_result_is_a_table_sentences_plain_values_and_figures(checked: Check
     curve, alike, _ = figure.axes
     assert curve.get_ylabel().endswith("below the line is good")
     sides = [one.get_text() for one in alike.get_yticklabels()]
-    assert sides == ["other class\n(left)", "edges\n(left)", "noise\n(right)"]
-    assert "in brackets" in alike.get_xlabel()
+    assert sides == [
+        *("other class\n(left is good)", "edges\n(left is good)", "noise\n(right is good)")
+    ]
     assert "failed: other class, random layers, edges" in figure.get_suptitle()
     assert "<img" in checked._repr_html_()
     assert repr(checked).startswith("Check(12 pictures; passed: EdgeMethod ")

@@ -121,12 +121,12 @@ class Check:
         curve.axhline(ALIKE, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
         curve.set_ylim(min(-0.1, curve.get_ylim()[0]), 1.02)
         side = _side(RANDOM_LAYERS, "above", "below")
-        curve.set_ylabel(f"{curve.get_ylabel()}; {side} the line is good")
+        curve.set_ylabel(f"{curve.get_ylabel()}\n{side} the line is good")
         found = [one for one in self[method].values() if one.criterion.key != RANDOM_LAYERS.key]
         _dots([one for one in found if one.criterion.is_similarity], alike, with_side=True)
         alike.axvline(ALIKE, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
         alike.set_xlim(min(-0.1, alike.get_xlim()[0]), 1.02)
-        alike.set_xlabel("similarity (good: the side of the line in brackets)")
+        alike.set_xlabel("similarity")
         _dots([one for one in found if not one.criterion.is_similarity], gains)
         gains.set_xlabel("gain in deletion area (right is better)")
         drawn.suptitle(self.verdict(method), fontsize=11)
@@ -167,7 +167,7 @@ def _side(criterion: Criterion, higher: str, lower: str) -> str:
 def _dots(findings: Sequence[Finding], axes: Any, *, with_side: bool = False) -> None:
     sides = [_side(one.criterion, "right", "left") for one in findings]
     titles = [
-        f"{one.criterion.title}\n({side})" if with_side else one.criterion.title
+        f"{one.criterion.title}\n({side} is good)" if with_side else one.criterion.title
         for one, side in zip(findings, sides, strict=True)
     ]
     rows = [
