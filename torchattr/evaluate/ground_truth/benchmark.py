@@ -62,8 +62,8 @@ def benchmark(
     Localisation: `mass` and `positive` (:func:`torchattr.evaluate.relevance_mass`,
     :func:`torchattr.evaluate.attribution_localisation`), `relevance rank`, `top 5%`, `auc`,
     `pointing`, and `grid`, the grid pointing game, with `difull` and `dipart`, the same for the
-    network cut into cells (:class:`torchattr.evaluate.DisconnectedGrid`), for which evidence elsewhere is certainly
-    an error. Faithfulness: `deletion`, `insertion`, `road` (half the
+    network cut into cells (:class:`torchattr.evaluate.DisconnectedGrid`), for which evidence
+    elsewhere is certainly an error. Faithfulness: `deletion`, `insertion`, `road` (half the
     difference of removing the least and the most first), `sets`
     (:func:`torchattr.evaluate.faithfulness_correlation`), `single`
     (:func:`torchattr.evaluate.single_deletion`, which `feature_ablation` computes, so that it is no
