@@ -32,9 +32,17 @@ from torchattr.methods.path_attribution import (
 class _OfValues(IntegratedGradients):
     """Integrated gradients of the values of layers, under the title of the method."""
 
+    def __init__(self, layers: str, model: Forward, *args: Any, **options: Any) -> None:
+        self._names = layers
+        super().__init__(model, *args, **options)
+
     @property
     def title(self) -> str:
         return "LayerIntegratedGradients"
+
+    @property
+    def _points_of(self) -> str:
+        return self._names
 
 
 class LayerIntegratedGradients(PathAttribution):
@@ -127,6 +135,7 @@ class LayerIntegratedGradients(PathAttribution):
 
         Raises:
             InputError: an unknown `method`, too few steps, or baselines that are not finite.
+            DisconnectedError: the target does not depend on the layer.
             LayerError: an unknown layer, one that did not run, or one whose values are not floating
                 or do not have the batch first.
             OutputError: the model does not return one row of scores for each example.
@@ -192,8 +201,9 @@ class LayerIntegratedGradients(PathAttribution):
         ends = tuple(value for place in places for value in place.values)
         if scores.repeatable:
             both = [torch.cat([end, start]) for end, start in zip(ends, starts, strict=True)]
-            substitution.run_rest_once(both, self.output)
-        method = _OfValues(substitution.forward, self.multiply_by_inputs, **self._options)
+            substitution.run_rest_once(both, self.output, scores.target_taps)
+        names = ", ".join(place.name for place in places)
+        method = _OfValues(names, substitution.forward, self.multiply_by_inputs, **self._options)
         try:
             found: tuple[Tensor, ...] = method.attribute(ends, tuple(starts), scores.target, **path)
         except DisconnectedError:
