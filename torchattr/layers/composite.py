@@ -105,7 +105,7 @@ class Composite(dict[str, LayerRule]):
         )
 
     def has_rows(self, count: int) -> bool:
-        """Whether a rule holds values of each of `count` examples, as :meth:`LayerRule.has_rows`."""
+        """Whether one of the rules has them, see :meth:`LayerRule.has_rows`."""
         places = [self.first, self.last, *self.layers.values(), *self.inside.values()]
         return any(rule.has_rows(count) for rule in [*self.values(), *places] if rule)
 
