@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, overload
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import with_tensors
 from torchattr.core.registry import OPTIONS_CUTOFF, suggest
@@ -162,6 +163,7 @@ class Explanation(Generic[TensorsT]):
         return save_explanation(self, out, **options)
 
 
+@checked_flags
 def explain(
     model: Forward,
     inputs: TensorsT,

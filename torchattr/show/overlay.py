@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from torchattr.core.arguments import plain_numbers
+from torchattr.core.arguments import checked_flags, plain_numbers
 from torchattr.core.checked_numbers import checked_share
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats, as_map, as_picture
@@ -16,6 +16,7 @@ from torchattr.show.channels import LUMA
 from torchattr.show.colors import colormap, default_colormap, is_diverging, table
 
 
+@checked_flags
 def overlay(
     image: Any,
     values: Any,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.errors import InputError
 from torchattr.evaluate.ground_truth.asked_methods import Methods, Options
 from torchattr.evaluate.ground_truth.benchmark_plan import BenchmarkPlan
@@ -31,6 +32,7 @@ OWN = "own"
 """The name of pictures that are given."""
 
 
+@checked_flags
 def benchmark(
     pictures: str | LabelledPictures = "collage",
     *,
