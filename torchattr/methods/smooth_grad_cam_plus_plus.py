@@ -66,7 +66,7 @@ class SmoothGradCAMPlusPlus(Attribution):
     ) -> None:
         super().__init__(model, output=output)
         self._gradients = _Gradients(model, layer, calls=calls, layout=layout, output=output)
-        self._values = _Values(model, layer, calls=calls, layout=layout, output=output)
+        self._values = _PlacedValues(model, layer, calls=calls, layout=layout, output=output)
 
     def attribute(
         self,
@@ -126,7 +126,7 @@ class SmoothGradCAMPlusPlus(Attribution):
         return self._gradients._settings()
 
 
-class _Values(LayerValues):
+class _PlacedValues(LayerValues):
     """The values of a layer, as its grid; without positions, the map will be a number."""
 
     def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
