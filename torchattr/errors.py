@@ -272,7 +272,7 @@ class DisconnectedWarning(TorchattrWarning):
 
 
 class NotSpatialWarning(TorchattrWarning):
-    """An input without spatial dimensions gets an empty tensor instead of a layer's map."""
+    """A layer or input without spatial dimensions gets a number or an empty tensor as its map."""
 
 
 class LayerReuseWarning(TorchattrWarning):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, overload
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.pytree import with_tensors
-from torchattr.core.registry import suggest
+from torchattr.core.registry import OPTIONS_CUTOFF, suggest
 from torchattr.core.stepping import counted
 from torchattr.core.targets import Classes, Target, TopK, class_columns
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors, TensorsT
@@ -162,6 +163,7 @@ class Explanation(Generic[TensorsT]):
         return save_explanation(self, out, **options)
 
 
+@checked_flags
 def explain(
     model: Forward,
     inputs: TensorsT,
@@ -352,9 +354,10 @@ def _check_options(name: str, method: Attribution, options: Mapping[str, Any]) -
                 f" {title}(model).attribute(..., {option}={options[option]!r})"
             )
         if option not in own and (option in _SHARED or not variadic):
+            close = suggest(option, own, cutoff=OPTIONS_CUTOFF)
             raise InputError(
                 f"methods has {option!r} for {name}, which is no option of its attribute;"
-                f" {_right_place(option, title, method) or suggest(option, own)}"
+                f" {_right_place(option, title, method) or close}"
             )
 
 

@@ -137,7 +137,7 @@ def _scenes(row: Row) -> list[str]:
     text = (
         f"Means over {row['pictures_measured']} scenes and as many cells of grids of seed"
         f" {row['seed']}, in which the bundled network explains one object. Arrows point to where a"
-        " metric is better. The rank is the mean over the metrics of localisation and of"
+        " metric is better. The mean rank is that over the metrics of localisation and of"
         " faithfulness, with its 95% interval over the pictures; rows whose intervals overlap are"
         " not told apart."
     )
@@ -162,7 +162,7 @@ def _ranking(row: Row) -> list[str]:
         ]
         for k in order
     )
-    head = ["method", "rank", *arrows.values(), *([] if times is None else ["ms"])]
+    head = ["method", "mean rank", *arrows.values(), *([] if times is None else ["ms"])]
     return [*table(head, cells)]
 
 

@@ -20,6 +20,17 @@ def test_nothing_done_has_no_remaining_time() -> None:
     assert "left" not in str(RunProgress(0, 50, 0, 100, 0.0, 0))
 
 
+def test_a_process_without_work_says_so_and_has_no_rate() -> None:
+    over = RunProgress(0, 0, 100, 100, 2.0, 0, is_over=True)
+    assert str(over) == "nothing left to do: all 100 pictures are done already"
+    single = RunProgress(0, 0, 1, 1, 2.0, 0, is_over=True)
+    assert str(single) == "nothing left to do: the picture is done already"
+    others = RunProgress(0, 0, 40, 100, 2.0, 0, is_over=True)
+    assert str(others) == (
+        "nothing left to do for this process; in all 40 of 100 pictures are done"
+    )
+
+
 def test_a_log_gets_a_line_now_and_then_and_the_last() -> None:
     stream = io.StringIO()
     watch = StderrProgress("rank 1", stream)

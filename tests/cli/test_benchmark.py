@@ -106,7 +106,7 @@ def test_ones_own_data(here):
     assert [name for name in pictures if name.startswith("data/panels/")] != []
     again = call(*arguments)
     assert again.exit_code == 0, again.output
-    assert "0 of 0 pictures" in again.stderr
+    assert "nothing left to do: all 10 pictures are done already" in again.stderr
     assert again.stdout == result.stdout
 
 

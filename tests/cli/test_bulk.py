@@ -39,6 +39,15 @@ def test_a_folder_becomes_a_store(data) -> None:
     assert maps.record["reduce"] == "max_abs"
 
 
+def test_a_run_with_nothing_left_says_so(data) -> None:
+    assert run("--method", "saliency").exit_code == 0
+    again = run("--method", "saliency")
+    assert again.exit_code == 0, again.output
+    assert "nothing left to do: all 5 pictures are done already" in again.stderr
+    assert "0 of 0" not in again.output
+    assert "Nothing was left to do: kept maps of 5 of 5 pictures in" in again.stdout
+
+
 def test_options_of_methods_reach_their_maps(data) -> None:
     methods = ("--method", "integrated_gradients", "--method", "saliency", "--dtype", "float32")
     result = run(*methods, "--option", "n_steps=3", "--option", "saliency.abs=false")

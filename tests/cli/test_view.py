@@ -123,6 +123,21 @@ def test_another_model_is_served_beside_the_first(start: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["maps.zarr", "folder"])
+def test_a_folder_with_nothing_to_view_is_named_as_that(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    refused(view(str(folder)), f"{name} is an empty folder: no store of maps", "no picture")
+    (folder / "notes.txt").touch()
+    refused(view(str(folder)), f"{name} is a folder: no store of maps", "`torchattr run` writes")
+
+
+def test_a_store_of_maps_is_viewed_alone(tmp_path: Path) -> None:
+    (tmp_path / "maps.zarr").mkdir()
+    (tmp_path / "maps.zarr" / "zarr.json").touch()
+    refused(view("cat", str(tmp_path / "maps.zarr")), "is a store of maps, which is viewed alone")
+
+
 def test_a_store_of_maps_is_paged_through(start: Any, tmp_path: Path) -> None:
     pytest.importorskip("zarr", "3", reason="stores need Zarr 3, which needs Python 3.11")
     (tmp_path / "pictures").mkdir()

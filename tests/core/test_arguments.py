@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,13 @@ from torch import nn
 
 import torchattr as ta
 from torchattr import captum
-from torchattr.core.arguments import check_arguments, check_choice, checked_texts, is_iterable
+from torchattr.core.arguments import (
+    check_arguments,
+    check_choice,
+    checked_flags,
+    checked_texts,
+    is_iterable,
+)
 from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate import blocks
 from torchattr.evaluate.ranked_masks import as_fractions
@@ -186,3 +193,50 @@ def test_what_is_iterated_over_by_positions_is_iterable() -> None:
     for one in (3, None, object(), len, list):
         assert not is_iterable(one)
     assert list(Positions()) == [0, 1]
+
+
+def functions_with_flags() -> dict[str, Callable[..., Any]]:
+    """The functions of the public modules that have an argument which is true or false."""
+    found = {}
+    for module in (ta, ta.show, ta.evaluate, ta.concepts, ta.models, ta.results):
+        for name in dir(module):
+            function = getattr(module, name)
+            ours = getattr(function, "__module__", "").startswith("torchattr")
+            if inspect.isfunction(function) and ours and flags_of(function):
+                found[f"{function.__module__}.{name}"] = function
+    return found
+
+
+def flags_of(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters.items()
+    return [name for name, one in parameters if one.annotation in ("bool", "bool | None")]
+
+
+@pytest.mark.parametrize("value", ["no", 1, torch.zeros(9, 9)])
+@pytest.mark.parametrize("name", functions_with_flags())
+def test_plain_functions_refuse_flags_that_are_none(name: str, value: Any) -> None:
+    function = functions_with_flags()[name]
+    parameters = inspect.signature(function).parameters.values()
+    required = {
+        one.name: None
+        for one in parameters
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    }
+    for flag in flags_of(function):
+        with pytest.raises(InputTypeError, match=f"^{flag} must be True") as caught:
+            function(**{**required, flag: value})
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 120
+
+
+def test_flags_of_functions_may_be_given_by_place_and_may_be_numpys() -> None:
+    @checked_flags
+    def function(values: list[int], absolute: bool, kept: bool | None = None) -> list[Any]:
+        return [*values, absolute, kept]
+
+    assert function([1], np.True_) == [1, True, None]
+    assert function([1], False, None) == [1, False, None]
+    with pytest.raises(InputTypeError, match="absolute must be True or False, got 'no'"):
+        function([1], "no")
+    with pytest.raises(InputTypeError, match="kept must be True, False or None, got 3"):
+        function([1], True, 3)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from measured import ranks
 
 from torchattr.errors import InputError
-from torchattr.evaluate.ranks import check_correlation, correlation, midranks
+from torchattr.evaluate.ranks import chance_correlation, check_correlation, correlation, midranks
 
 VALUES = st.lists(st.integers(-3, 3), min_size=6, max_size=6).filter(lambda v: len(set(v)) > 1)
 
@@ -37,3 +37,16 @@ def test_a_constant_has_no_correlation_even_if_it_differs_by_rounding():
 def test_an_unknown_correlation():
     with pytest.raises(InputError, match="'pearson' or 'spearman', got 'kendall'"):
         check_correlation("kendall")
+
+
+def test_what_chance_correlates_is_that_of_random_orders() -> None:
+    # Critical values of Spearman's correlation: beyond them lie at most 5% of all orders.
+    published = {6: 0.886, 7: 0.786, 10: 0.648, 20: 0.447}
+    for count, critical in published.items():
+        assert critical - 0.06 < chance_correlation(count, 0.95) < critical + 0.01
+    assert [chance_correlation(count, 0.95) for count in (3, 4)] == pytest.approx([1, 1])
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(4000, 2, 12, generator=generator)
+    sizes = correlation(drawn[:, 0], drawn[:, 1], "spearman")[0].abs()
+    share = (sizes <= chance_correlation(12, 0.95)).double().mean()
+    assert abs(float(share) - 0.95) < 0.012

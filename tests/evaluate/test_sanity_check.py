@@ -101,7 +101,12 @@ def test_the_result_is_a_table_sentences_plain_values_and_figures(checked: Check
     assert len(plainly["findings"]) == 28
     assert len(plainly["curves"]["saliency"]["value"]) == len(plainly["layers"]) == 3
     figure = checked.plot("EdgeMethod")
-    assert len(figure.axes) == 3
+    curve, alike, _ = figure.axes
+    assert curve.get_ylabel().endswith("below the line is good")
+    sides = [one.get_text() for one in alike.get_yticklabels()]
+    assert sides == [
+        *("other class\n(left is good)", "edges\n(left is good)", "noise\n(right is good)")
+    ]
     assert "failed: other class, random layers, edges" in figure.get_suptitle()
     assert "<img" in checked._repr_html_()
     assert repr(checked).startswith("Check(12 pictures; passed: EdgeMethod ")

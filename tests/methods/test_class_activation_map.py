@@ -16,6 +16,7 @@ from networks import channels_last, pictures, tokens, vit
 from torch import Tensor, nn
 
 import torchattr as ta
+from torchattr import captum
 from torchattr.layers import graph_trace
 
 GRADIENT_FREE = ("eigen_cam", "fem", "kpca_cam", "random_cam")
@@ -301,3 +302,31 @@ def test_what_compares_positions_needs_several(name: str) -> None:
             ta.explain(net, x, smooth, targets=1)
     # Where there are none, the batch may be empty.
     assert ta.explain(net, x[:0], [name], targets=1, layer="0")[name].shape == (0, 1, 1, 6, 6)
+
+
+NUMBERS = ("grad_cam", "hires_cam", "grad_cam_elementwise", "grad_cam_plus_plus", "xgrad_cam")
+NUMBERS += ("layer_cam", "random_cam", "finer_cam", "shapley_cam", "smooth_grad_cam_plus_plus")
+NUMBERS += ("ablation_cam", "excitation_backprop")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_layer_without_positions_is_warned_of(name: str) -> None:
+    body = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), nn.ReLU())
+    net, x = nn.Sequential(*body, nn.Linear(5, 4)).eval(), images()[..., :8, :8].float()
+    for of in (net, ta.prepare(net, x)) if name == "grad_cam" else (net,):
+        method = made(name, of, "4")
+        said = f"{method.title}|GradCAM: layer '4' has no positions, .* a single number"
+        with pytest.warns(ta.NotSpatialWarning, match=said):
+            assert method.attribute(x, target=1).shape == (len(x), 1)
+        with pytest.warns(ta.NotSpatialWarning, match=said):
+            made(name, of, ["4"]).attribute(x, target=ta.TopK(2))
+
+
+def test_channels_of_a_layer_without_positions_are_no_map() -> None:
+    net, x = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)), torch.rand(2, 6)
+    assert ta.GradCAM(net, "1").attribute(x, 1, attr_dim_summation=False).shape == (2, 5)
+    with pytest.warns(ta.NotSpatialWarning):
+        expected = ta.GradCAM(net, "1").attribute(x, 1)
+    # Captum says nothing, and neither does its name here.
+    found = captum.LayerGradCam(net, net[1]).attribute(x, 1)
+    torch.testing.assert_close(found, expected)

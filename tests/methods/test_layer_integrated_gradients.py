@@ -209,10 +209,21 @@ class Beside(nn.Module):
         return self.used(x)
 
 
+@pytest.mark.parametrize("internal_batch_size", [None, 3])
+def test_a_neuron_before_the_layer_does_not_depend_on_it(internal_batch_size: int | None) -> None:
+    model, neuron = network(), ta.Neuron("0", lambda values: values.flatten(1).sum(1))
+    method = ta.LayerIntegratedGradients(model, "2")
+    size: dict[str, Any] = {"internal_batch_size": internal_batch_size}
+    with refused(DisconnectedError, "LayerIntegratedGradients", "cut off from layer '2'"):
+        method.attribute(X, target=neuron, **size)
+    found = method.attribute(X, target=neuron, allow_unused=True, **size)
+    assert torch.equal(found, torch.zeros_like(model[:3](X)))
+
+
 def test_zeros_where_the_target_does_not_depend_on_the_layer() -> None:
     model, x = Beside(), torch.rand(2, 3)
     method = ta.LayerIntegratedGradients(model, "spare")
-    with refused(DisconnectedError, "LayerIntegratedGradients"):
+    with refused(DisconnectedError, "LayerIntegratedGradients", "cut off from layer 'spare'"):
         method.attribute(x, target=1)
     found, delta = method.attribute(x, target=1, return_convergence_delta=True, allow_unused=True)
     assert torch.equal(found, torch.zeros(2, 5))

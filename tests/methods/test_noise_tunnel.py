@@ -290,3 +290,20 @@ def test_what_it_cannot_wrap() -> None:
         ta.NoiseTunnel(classifier())  # type: ignore[arg-type]  # what is tested
     with refused(InputTypeError, "int64", "noise"):
         ta.NoiseTunnel(ta.FeatureAblation(classifier())).attribute(torch.ones(1, 6).long())
+
+
+def test_bounds_of_each_example_serve_its_noisy_copies() -> None:
+    model, x = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)).double(), rows()
+    low, high = x.min(1, keepdim=True).values - 9, x.max(1, keepdim=True).values + 9
+    method = ta.LRP(model, {"first": "z_box"}, low=low, high=high)
+    found = ta.NoiseTunnel(method).attribute(x, nt_samples=4, stdevs=0.0, target=1)
+    assert_same(found, method.attribute(x, 1), EXACT)
+    nested = ta.NoiseTunnel(ta.NoiseTunnel(method))
+    assert bool(nested.attribute(x, nt_samples=2, stdevs=0.1, target=1).isfinite().all())
+    noisy = seeded_call(ta.NoiseTunnel(method), x, nt_samples=3, target=1)
+    for k in range(len(x)):
+        own = ta.NoiseTunnel(ta.LRP(model, {"first": "z_box"}, low=low[k], high=high[k]))
+        alone = seeded_call(own, x, nt_samples=3, nt_samples_batch_size=1, target=1)
+        assert_same(noisy[k], alone[k], EXACT)
+    sensitivity = ta.evaluate.sensitivity_max(method.attribute, x, target=1)
+    assert bool(sensitivity.isfinite().all())

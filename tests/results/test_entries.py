@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -35,9 +36,9 @@ def test_probabilities_are_listed_with_the_targets() -> None:
 
 def test_maps_that_the_panel_leaves_out_are_recorded() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    found = ta.explain(
-        net.eval(), torch.rand(1, 3, 8, 8), ["saliency", "grad_cam"], targets=1, layer=["0", "3"]
-    )
+    x, methods = torch.rand(1, 3, 8, 8), ["saliency", "grad_cam"]
+    with pytest.warns(ta.NotSpatialWarning, match="layer '3' has no positions"):
+        found = ta.explain(net.eval(), x, methods, targets=1, layer=["0", "3"])
     entry = entry_of(found, 0, Subject("one"))
     assert entry.drawing is not None
     assert entry.record["undrawn"] == ["grad_cam/3"]

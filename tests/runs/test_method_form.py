@@ -73,6 +73,19 @@ def test_what_is_wrong_for_many_methods_is_a_short_sentence() -> None:
         options_by_method(["zzz.n_masks=3"], NAMES)
 
 
+def test_only_close_names_are_suggested_and_the_methods_that_have_the_option() -> None:
+    with pytest.raises(InputError) as caught:
+        options_by_method(["n_steps=3"], ["saliency", "grad_cam"])
+    said = str(caught.value)
+    assert "no option 'n_steps' of saliency, grad_cam, got 'n_steps=3'" in said
+    assert "eigen_smooth" not in said
+    assert "; integrated_gradients and is_cam have it" in said
+    with pytest.raises(InputError, match="; rise has it"):
+        options_by_method(["probability=0.5"], ["saliency"])
+    with pytest.raises(InputError, match=r"; \w+, \w+ and \d+ more have it"):
+        options_by_method(["eigen_smooth=true"], ["saliency"])
+
+
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(RegistryError, match="salency"):
         MethodForm.of("salency")

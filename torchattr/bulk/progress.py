@@ -26,6 +26,8 @@ class RunProgress:
 
     >>> print(RunProgress(20, 50, 40, 100, 2.0, 40))
     20 of 50 pictures, 10.0/s, 3 s left; in all 40 of 100 pictures, 20.0/s, 3 s left
+    >>> print(RunProgress(0, 0, 100, 100, 2.0, 0, is_over=True))
+    nothing left to do: all 100 pictures are done already
     """
 
     done: int
@@ -47,9 +49,19 @@ class RunProgress:
         return max(self.in_all_since / max(self.seconds, _SHORTEST), self.rate)
 
     def __str__(self) -> str:
+        if self.is_over and not self.done and not self.of:
+            return f"nothing left to do{self._by_others}"
         own = _line(self.done, self.of, self.rate, self.of - self.done)
         left = self.total - self.in_all
         return f"{own}; in all {_line(self.in_all, self.total, self.rate_in_all, left)}"
+
+    @property
+    def _by_others(self) -> str:
+        """What is done of the data set where this process had nothing to do."""
+        if self.in_all < self.total:
+            return f" for this process; in all {self.in_all} of {self.total} pictures are done"
+        of = "the picture is" if self.total == 1 else f"all {self.total} pictures are"
+        return f": {of} done already"
 
 
 Watch = Callable[[RunProgress], None]

@@ -23,6 +23,7 @@ from torchattr.bulk.shards import TakeByLease, TakeByRank, TakeGiven, Taking, ra
 from torchattr.bulk.sources import Pictures, as_pictures
 from torchattr.bulk.store import LEASES, MapStore
 from torchattr.bulk.work import Work
+from torchattr.core.arguments import checked_flags
 from torchattr.core.output_target import OutputTarget
 from torchattr.core.paths import expanded
 from torchattr.core.targets import plain
@@ -60,6 +61,7 @@ class RunReport:
         return self.shards_done == self.shards
 
 
+@checked_flags
 def run(
     model: str | nn.Module | LoadedModel,
     data: Any,

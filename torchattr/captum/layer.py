@@ -78,6 +78,8 @@ class LayerGradCam(LayerMethod, methods.GradCAM):
     ) -> Any:
         """Return the map of the layer, as :meth:`torchattr.GradCAM.attribute` does.
 
+        As in Captum, a layer without positions has a number for each example, without a warning.
+
         Raises:
             InputError: `grad_kwargs` would change the result of `torch.autograd.grad`.
         """
@@ -89,6 +91,7 @@ class LayerGradCam(LayerMethod, methods.GradCAM):
             attribute_to_layer_input=attribute_to_layer_input,
             relu_attributions=relu_attributions,
             attr_dim_summation=attr_dim_summation,
+            may_be_numbers=True,
         )
         return in_captums_form(found)
 

@@ -141,7 +141,7 @@ def run(
             workers=workers,
             **{**form, **how},
         )
-        raise typer.Exit(_told(report.out, report.is_complete))
+        raise typer.Exit(_told(report))
 
 
 def _bundled(model: str) -> Path:
@@ -170,15 +170,16 @@ def _run_by(
     return partial(run, **own) if engine == "own" else partial(run_on_ray, **of_ray)
 
 
-def _told(path: Path, is_complete: bool) -> int:
+def _told(report: RunReport) -> int:
     """Print what the store holds, and return the exit code."""
     from torchattr.bulk import open_maps
 
-    maps = open_maps(path)
+    maps = open_maps(report.out)
     failed = maps.rows.num_rows - len(maps.finished)
-    line = f"Wrote maps of {len(maps.finished)} of {len(maps)} pictures to {path}"
-    out.print(printable(line), soft_wrap=True)
-    if not is_complete:
+    count = f"maps of {len(maps.finished)} of {len(maps)} pictures"
+    line = f"Wrote {count} to" if report.explained else f"Nothing was left to do: kept {count} in"
+    out.print(printable(f"{line} {report.out}"), soft_wrap=True)
+    if not report.is_complete:
         note("other shards are left to other processes, or to the same command again")
     if failed:
         reasons = maps.rows.column("reason").drop_null()

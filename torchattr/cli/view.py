@@ -16,7 +16,7 @@ from torchattr.cli.console import out, reported
 from torchattr.cli.options import Device, Model, Scores, Trust, Weights, meaning_of
 from torchattr.cli.run import ModelSpec
 from torchattr.core.paths import expanded
-from torchattr.errors import InputError, ModelError
+from torchattr.errors import ImageError, InputError, ModelError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -131,6 +131,7 @@ def _app(
     from torchattr.bulk import is_maps, open_maps
     from torchattr.web import create_app, create_maps_app
 
+    _check_folders(images)
     if len(images) == 1 and is_maps(images[0]):
         maps = open_maps(images[0])
         return create_maps_app(maps, token=address.token, hosts=address.hosts)
@@ -139,6 +140,35 @@ def _app(
     loaded, *more = (one.load() for one in (which, *others))
     token, hosts = address.token, address.hosts
     return create_app(loaded, images=paths, others=more, token=token, hosts=hosts)
+
+
+def _check_folders(images: Sequence[str]) -> None:
+    """Check that folders hold what can be viewed.
+
+    Raises:
+        InputError: a store of maps among other things.
+        ImageError: a folder with neither a store of maps nor pictures.
+    """
+    from torchattr.bulk import is_maps
+    from torchattr.models import find_images
+
+    for image in images:
+        folder = expanded(image, InputError)
+        if is_maps(folder):
+            if len(images) > 1:
+                raise InputError(
+                    f"{folder} is a store of maps, which is viewed alone; name it only"
+                )
+        elif folder.is_dir():
+            try:
+                find_images(folder)
+            except ImageError as error:
+                what = "a folder" if any(folder.iterdir()) else "an empty folder"
+                raise ImageError(
+                    f"{folder} is {what}: no store of maps, which `torchattr run` writes, and no"
+                    f" picture directly in it; name a store, pictures, or the pattern"
+                    f" {folder / '**' / '*.jpg'} for those in subfolders"
+                ) from error
 
 
 def _check_installed() -> None:

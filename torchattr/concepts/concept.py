@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.pytree import tensors_of
 from torchattr.core.stepping import step
 from torchattr.core.types import Forward
@@ -98,6 +99,7 @@ def checked_concepts(experimental_sets: Sequence[Sequence[Concept]]) -> list[Con
     return concepts
 
 
+@checked_flags
 def activations(
     model: Forward,
     layers: Sequence[str],

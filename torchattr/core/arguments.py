@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import reprlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from torchattr.errors import InputError, InputTypeError, TorchattrError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 _OTHER_NAMES = {"targets": "target", "input": "inputs"}
 """How arguments are called elsewhere, and by methods."""
@@ -34,6 +36,27 @@ def check_arguments(cls: type, *functions: str) -> None:
         function = vars(cls).get(name)
         if isinstance(function, FunctionType):
             setattr(cls, name, _checked(function))
+
+
+def checked_flags(function: _F) -> _F:
+    """Let a function refuse values of arguments annotated as `bool` that are none.
+
+    >>> @checked_flags
+    ... def similarity(maps: list[float], absolute: bool = False) -> float: ...
+    >>> similarity([1.0], absolute="no")
+    Traceback (most recent call last):
+    torchattr.errors.InputTypeError: absolute must be True or False, got 'no'
+    """
+    signature = inspect.signature(function)
+    check = _flag_check(signature)
+
+    @wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        check(args, kwargs)
+        return function(*args, **kwargs)
+
+    checked.__signature__ = signature  # type: ignore[attr-defined]
+    return cast("_F", checked)
 
 
 def check_choice(
@@ -138,16 +161,11 @@ def plain_numbers(value: Any) -> Any:
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(function)
     parameters = signature.parameters
-    flags = {name for name, one in parameters.items() if one.annotation in (bool, "bool")}
-    positions = {place: name for place, name in enumerate(parameters) if name in flags}
+    check = _flag_check(signature)
 
     @wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        for place, name in positions.items():
-            if place < len(args):
-                _check_flag(name, args[place])
-        for name in flags & kwargs.keys():
-            _check_flag(name, kwargs[name])
+        check(args, kwargs)
         _check_names(kwargs, parameters)
         args = tuple(map(_plain, args, parameters)) + args[len(parameters) :]
         kwargs = {name: _plain(value, name) for name, value in kwargs.items()}
@@ -159,14 +177,40 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
+def _flag_check(signature: inspect.Signature) -> Callable[[Sequence[Any], Mapping[str, Any]], None]:
+    """Return what checks the flags among the arguments of a call."""
+    flags = {
+        name: _FLAGS[one.annotation]
+        for name, one in signature.parameters.items()
+        if isinstance(one.annotation, (str, type)) and one.annotation in _FLAGS
+    }
+    positions = {place: name for place, name in enumerate(signature.parameters) if name in flags}
+
+    def check(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        for place, name in positions.items():
+            if place < len(args):
+                _check_flag(name, args[place], flags[name])
+        for name in flags.keys() & kwargs.keys():
+            _check_flag(name, kwargs[name], flags[name])
+
+    return check
+
+
+_FLAGS: Mapping[Any, bool] = {bool: False, "bool": False, "bool | None": True}
+"""Annotations of flags, and whether they may be `None`."""
+
+
 def _plain(value: Any, name: str) -> Any:
     """Return the value of an argument with plain numbers; the model gets its own as they are."""
     return value if name == "additional_forward_args" else plain_numbers(value)
 
 
-def _check_flag(name: str, value: Any) -> None:
-    if not isinstance(value, (bool, np.bool_)):
-        raise InputTypeError(f"{name} must be True or False, got {value!r}")
+def _check_flag(name: str, value: Any, optional: bool) -> None:
+    if not isinstance(value, (bool, np.bool_)) and not (optional and value is None):
+        allowed = "True, False or None" if optional else "True or False"
+        # The text of a tensor has many lines.
+        got = " ".join(reprlib.repr(value).split())
+        raise InputTypeError(f"{name} must be {allowed}, got {got}")
 
 
 def _check_names(given: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:

@@ -20,6 +20,9 @@ LISTED = 24
 NAMED = 3
 """How many of more names it gives as examples."""
 
+OPTIONS_CUTOFF = 0.6
+"""How alike the name of an option must be to be suggested: options have parts in common."""
+
 
 def closest(name: str, names: Iterable[str], *, most: int = 3, cutoff: float = 0.4) -> list[str]:
     """Return the names closest to a misspelled one, best first.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.checked_numbers import as_number
 from torchattr.core.inputs import Inputs, as_arguments, as_tensors, as_value
 from torchattr.core.rounding import in_single
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+@checked_flags
 def completeness(
     model: Forward,
     inputs: Tensors,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchattr.errors import Message
 from torchattr.evaluate.bootstrap import Interval
-from torchattr.evaluate.findings import ALIKE, CRITERIA, RANDOM_LAYERS, Finding
+from torchattr.evaluate.findings import ALIKE, CRITERIA, RANDOM_LAYERS, Criterion, Finding
 from torchattr.evaluate.randomisation import Randomisation
 from torchattr.show import notebook, plot_dots, rendered
 
@@ -108,6 +108,9 @@ class Check:
     def plot(self, method: str, figure: Figure | None = None) -> Figure:
         """Draw a method's curve over randomised layers, its similarities and its deletion areas.
 
+        A dashed line is the bound that a question compares with; which side of it is good, is
+        written at the curve's axis, and beside each similarity.
+
         figure: an empty Matplotlib figure to draw on; None creates one.
         """
         from matplotlib.figure import Figure
@@ -117,8 +120,10 @@ class Check:
         self.randomisation.drawn({method: self.curves[method]}, curve)
         curve.axhline(ALIKE, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
         curve.set_ylim(min(-0.1, curve.get_ylim()[0]), 1.02)
+        side = _side(RANDOM_LAYERS, "above", "below")
+        curve.set_ylabel(f"{curve.get_ylabel()}\n{side} the line is good")
         found = [one for one in self[method].values() if one.criterion.key != RANDOM_LAYERS.key]
-        _dots([one for one in found if one.criterion.is_similarity], alike)
+        _dots([one for one in found if one.criterion.is_similarity], alike, with_side=True)
         alike.axvline(ALIKE, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
         alike.set_xlim(min(-0.1, alike.get_xlim()[0]), 1.02)
         alike.set_xlabel("similarity")
@@ -154,10 +159,20 @@ class Check:
 _COLOURS = {"pass": "tab:green", "fail": "tab:red", "unclear": "0.5", "undefined": "0.5"}
 
 
-def _dots(findings: Sequence[Finding], axes: Any) -> None:
+def _side(criterion: Criterion, higher: str, lower: str) -> str:
+    """Return the word of the side of its bound that a criterion asks for."""
+    return higher if criterion.higher else lower
+
+
+def _dots(findings: Sequence[Finding], axes: Any, *, with_side: bool = False) -> None:
+    sides = [_side(one.criterion, "right", "left") for one in findings]
+    titles = [
+        f"{one.criterion.title}\n({side} is good)" if with_side else one.criterion.title
+        for one, side in zip(findings, sides, strict=True)
+    ]
     rows = [
-        (one.criterion.title, one.interval.value, one.interval.low, one.interval.high)
-        for one in findings
+        (title, one.interval.value, one.interval.low, one.interval.high)
+        for title, one in zip(titles, findings, strict=True)
     ]
     plot_dots(rows, axes, [_COLOURS[one.verdict] for one in findings])
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.types import Layers, OutputKey
 from torchattr.evaluate.map_similarity import is_comparable
 from torchattr.evaluate.shared_maps import Methods, asked, joined, undefined_for
@@ -15,6 +16,7 @@ from torchattr.explanation import METHODS
 from torchattr.methods import checked_count
 
 
+@checked_flags
 def efficient_mprt(
     model: Any,
     inputs: Tensor,

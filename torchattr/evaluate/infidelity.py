@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchattr.core.arguments import check_function
+from torchattr.core.arguments import check_function, checked_flags
 from torchattr.core.checked_numbers import as_number
 from torchattr.core.inputs import Inputs, all_finite, as_arguments, as_baselines, as_tensors
 from torchattr.core.targets import Target
@@ -27,6 +27,7 @@ from torchattr.methods import TargetScores, check_at_once, checked_count, in_bat
 Perturb = Callable[..., Any]
 
 
+@checked_flags
 def infidelity(
     model: Forward,
     inputs: Tensors,
@@ -115,6 +116,7 @@ def infidelity(
     return found if scores.several else found[:, 0]
 
 
+@checked_flags
 def perturbed_by(multiply_by_inputs: bool = True) -> Callable[[Perturb], Perturb]:
     """Return a decorator for functions that return perturbed inputs only.
 

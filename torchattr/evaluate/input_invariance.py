@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.checked_numbers import as_number
 from torchattr.core.inputs import as_arguments, as_value
 from torchattr.core.types import Forward
@@ -22,6 +23,7 @@ TOLERANCE = 1e-3
 """How much the scores of the shifted model may differ by rounding, as a share of the largest."""
 
 
+@checked_flags
 def input_invariance(
     method: Attribution,
     inputs: Tensor,

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.checked_numbers import checked_pair
 from torchattr.errors import InputError, ShapeError
 from torchattr.evaluate.measured_maps import as_maps, as_masks, is_varied, undefined
@@ -48,6 +49,7 @@ def relevance_mass(maps: Any, masks: Any, *, sign: Sign = "absolute") -> Tensor:
     return _share(found, inside, "relevance_mass")
 
 
+@checked_flags
 def attribution_localisation(maps: Any, masks: Any, *, weighted: bool = False) -> Tensor:
     """Measure the share of a map's positive part that lies in its mask.
 

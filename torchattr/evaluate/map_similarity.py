@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchattr.core.arguments import check_choice
+from torchattr.core.arguments import check_choice, checked_flags
 from torchattr.errors import ShapeError
 from torchattr.evaluate.measured_maps import is_varied, undefined
 from torchattr.evaluate.ranks import midranks
@@ -21,6 +21,7 @@ _STABILISERS = (0.01**2, 0.03**2)
 """Wang et al. 2004: a Gaussian window of 11 pixels, and K1 = 0.01, K2 = 0.03 of a range of 1."""
 
 
+@checked_flags
 def map_similarity(
     maps: Any, others: Any, *, kind: Similarity = "spearman", absolute: bool = False
 ) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.targets import plain
 from torchattr.core.types import Layers, OutputKey
 from torchattr.errors import TargetError
@@ -24,6 +25,7 @@ from torchattr.explanation import METHODS
 from torchattr.methods import checked_seed
 
 
+@checked_flags
 def random_logit(
     model: Any,
     inputs: Tensor,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.checked_numbers import as_number
 from torchattr.core.types import Layers, OutputKey
 from torchattr.errors import InputError, Message
@@ -102,6 +103,7 @@ class Randomisation:
         return notebook(self, lambda: [("similarity", rendered(self.plot()))])
 
 
+@checked_flags
 def mprt(
     model: Any,
     inputs: Tensor,
@@ -178,6 +180,7 @@ def mprt(
     return test.run(model, question, Question.maps)
 
 
+@checked_flags
 def smooth_mprt(
     model: Any,
     inputs: Tensor,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+from math import ceil, sqrt
+from statistics import NormalDist
 from typing import Literal, get_args
 
 import torch
@@ -11,6 +14,9 @@ from torchattr.core.rounding import unit
 from torchattr.errors import InputError
 
 Correlation = Literal["pearson", "spearman"]
+
+COUNTED = 7
+"""The number of elements up to which all their orders are counted."""
 
 
 def midranks(values: Tensor) -> Tensor:
@@ -45,6 +51,22 @@ def correlation(a: Tensor, b: Tensor, kind: Correlation) -> tuple[Tensor, Tensor
     a, b = (one - one.mean(-1, keepdim=True) for one in (a, b))
     found = (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))
     return found.clamp(-1, 1), varied
+
+
+def chance_correlation(count: int, level: float) -> float:
+    """Return the magnitude within which the rank correlation of unrelated values lies by chance.
+
+    That of two random orders of `count` elements, in a share `level` of cases: the exact quantile
+    of few elements, the normal one of its limit, with variance `1 / (count - 1)`, of more.
+
+    >>> [round(chance_correlation(count, 0.95), 2) for count in (4, 6, 20)]
+    [1.0, 0.83, 0.45]
+    """
+    if count > COUNTED:
+        return NormalDist().inv_cdf((1 + level) / 2) / sqrt(count - 1)
+    orders = torch.tensor(list(permutations(range(count))), dtype=torch.float64)
+    sizes = correlation(orders, orders[0], "spearman")[0].abs().sort().values
+    return float(sizes[ceil(level * len(sizes)) - 1])
 
 
 def correlation_of_features(

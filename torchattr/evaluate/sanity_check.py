@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.targets import bundle
 from torchattr.core.types import Activation, Layers, OutputKey
 from torchattr.core.warn import said_once, unheard
@@ -76,6 +77,7 @@ _CONTROLS = 3
 """Random maps per picture; one alone would add its own luck to the comparison."""
 
 
+@checked_flags
 def check(
     model: Any,
     inputs: Tensor,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torchattr.core.arguments import plain_numbers
+from torchattr.core.arguments import checked_flags, plain_numbers
 from torchattr.core.types import Layers, Tensors
 from torchattr.errors import InputError
 from torchattr.evaluate.changes import MEASURES, ComparisonOptions, measured, observed_model
@@ -197,6 +197,7 @@ def continuity(
     return _in_form(found, "local_lipschitz", explanations)
 
 
+@checked_flags
 def robustness(
     explanation: ExplainFunction | Mapping[str, ExplainFunction],
     inputs: Tensors,

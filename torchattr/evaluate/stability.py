@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.types import Forward, Layers, Tensors
 from torchattr.evaluate.explained_copies import ExplainFunction
 from torchattr.evaluate.neighbours import Noise, Perturb
 from torchattr.evaluate.sensitivity import robustness
 
 
+@checked_flags
 def relative_input_stability(
     explanation: ExplainFunction | Mapping[str, ExplainFunction],
     inputs: Tensors,

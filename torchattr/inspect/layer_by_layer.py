@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.outputs import any_output
 from torchattr.core.printable import listed
@@ -166,6 +167,7 @@ TITLES: Mapping[Method, str] = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guid
 _SMOOTH = Image.Resampling.LANCZOS
 
 
+@checked_flags
 def layer_by_layer(
     model: Forward,
     inputs: Tensor,

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.inputs import as_tensors
 from torchattr.core.outputs import any_output
 from torchattr.core.printable import printable
@@ -152,6 +153,7 @@ class TopPatches:
         return head.draw(CaptionedGrid(tiles, columns), title, facts, legends, note, look)
 
 
+@checked_flags
 def top_patches(
     model: Forward,
     images: Images,

@@ -104,6 +104,11 @@ class Composite(dict[str, LayerRule]):
             strict=self.strict,
         )
 
+    def has_rows(self, count: int) -> bool:
+        """Whether one of the rules has them, see :meth:`LayerRule.has_rows`."""
+        places = [self.first, self.last, *self.layers.values(), *self.inside.values()]
+        return any(rule.has_rows(count) for rule in [*self.values(), *places] if rule)
+
     def saving(self, operation: str, module: str = "") -> LayerRule | None:
         """Return a rule that saves what each rule of an operation's calls may need.
 

@@ -123,6 +123,13 @@ class LayerRule(ABC):
         """
         return self
 
+    def has_rows(self, count: int) -> bool:
+        """Whether the rule holds values of each of `count` examples, so that it serves no others.
+
+        By default it does not, as :meth:`of_example`.
+        """
+        return False
+
 
 NodeHook: TypeAlias = Callable[[Any], Any]
 """Hangs a rule on a node of PyTorch's own graph; returns a handle whose `remove` undoes that."""

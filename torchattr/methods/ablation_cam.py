@@ -22,6 +22,7 @@ from torchattr.methods._gradient.grids import (
     Grids,
     LayoutChoice,
     checked_layout,
+    warn_of_numbers,
 )
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
 from torchattr.methods._gradient.target_reader import last_call
@@ -150,6 +151,7 @@ class AblationCAM(Attribution):
             )
         (value,), (layout,) = call.values, call.layouts or (NOT_INFERRED,)
         grid, _ = Grids(name, inputs, self._layout).of(value, value, layout)
+        warn_of_numbers(self.title, name, [grid])
 
         def grids(some: Inputs) -> Grids:
             return Grids(name, some, self._layout)

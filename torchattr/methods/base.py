@@ -63,6 +63,13 @@ class Attribution(ABC):
         """Name of this method in messages."""
         return type(self).__name__
 
+    def serves_copies(self, batch_size: int) -> bool:
+        """Whether it may be given several copies of a batch at once; it may by default.
+
+        Not if it holds values of each example itself.
+        """
+        return True
+
     def __repr__(self) -> str:
         shown = [f"{name}={value}" for name, value in described(self._settings()).items()]
         return f"{type(self).__name__}({', '.join([_shown(self.model), *shown])})"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
 from torchattr.core.outputs import any_output
-from torchattr.core.pytree import with_tensors
+from torchattr.core.pytree import tensors_of, with_tensors
 from torchattr.core.rounding import settled_sum
 from torchattr.core.targets import Classes, Target, TopK
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
@@ -26,6 +26,7 @@ from torchattr.methods._gradient.grids import (
     Grids,
     LayoutChoice,
     checked_layout,
+    warn_of_numbers,
 )
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
 from torchattr.methods._gradient.memory import Memory
@@ -56,6 +57,9 @@ class ClassActivationMap(GradientAttribution):
             dimensions (attention heads and weights), or none that are known; one whose first
             dimension is not the batch of the inputs (frames, windows, regions).
         DisconnectedError: the graph does not connect the target with the layer.
+
+    Warns `NotSpatialWarning` where the sum over the channels of a layer without positions, such as
+    a linear one, is a single number `(N, 1)`.
 
     >>> import torch, torchattr as ta
     >>> class SquaredCAM(ta.ClassActivationMap):
@@ -195,14 +199,21 @@ class ClassActivationMap(GradientAttribution):
         attr_dim_summation: bool = True,
         eigen_smooth: bool = False,
         fuse: Fusion | None = None,
+        may_be_numbers: bool = False,
         **options: Any,
     ) -> Any:
+        """Return the map of each layer, or the fused one.
+
+        may_be_numbers: give a layer without positions its number without a warning.
+        """
         maps = {}
         for result in results:
             grids = Grids(result.name, inputs, self._layout)
             form = partial(self._formed, relu_attributions, attr_dim_summation, eigen_smooth)
             of_call = partial(self._of_call, result, grids, form)
             maps[result.name] = self._layers.pick(result.name, range(len(result.calls)), of_call)
+            if attr_dim_summation and fuse is None and not may_be_numbers:
+                warn_of_numbers(self.title, result.name, tensors_of(maps[result.name]))
         return self._layers.form(maps) if fuse is None else fused(maps, inputs, fuse)
 
     def _of_call(self, result: PassResult, grids: Grids, form: Any, number: int) -> Any:

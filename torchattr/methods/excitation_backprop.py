@@ -19,6 +19,7 @@ from torchattr.methods._gradient.grids import (
     Grids,
     LayoutChoice,
     checked_layout,
+    warn_of_numbers,
 )
 from torchattr.methods._gradient.layer_choice import Calls, LayerChoice
 from torchattr.methods._relevance.composites import RuleSettings, composite_of
@@ -146,9 +147,9 @@ class ExcitationBackprop(RelevancePropagation):
 
         def of_call(result: PassResult, number: int) -> Any:
             read = partial(self._maps, Grids(result.name, inputs, self._layout))
-            return result.calls[number].restore(
-                _taken_off(read, result, others[id(result)], number)
-            )
+            maps = _taken_off(read, result, others[id(result)], number)
+            warn_of_numbers(self.title, result.name, maps)
+            return result.calls[number].restore(maps)
 
         return at_layers(self._layers, walks, of_call)
 

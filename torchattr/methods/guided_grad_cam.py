@@ -130,7 +130,7 @@ class GuidedGradCAM(GradientAttribution):
         **options: Any,
     ) -> Any:
         guided = results[0].gradients[0]
-        maps = self._cam.combine(inputs, results[1:], relu_attributions=True)
+        maps = self._cam.combine(inputs, results[1:], relu_attributions=True, may_be_numbers=True)
         if not self._cam.several:
             return inputs.restore(_products(guided, maps, interpolate_mode))
         return {

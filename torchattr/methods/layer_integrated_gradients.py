@@ -33,18 +33,30 @@ class _OfValues(IntegratedGradients):
     """Integrated gradients of the values of layers, under the title of the method.
 
     Args, besides those of :class:`IntegratedGradients`:
+        layers: their names, for messages.
         allow_unused: whether values that the target does not depend on get zeros.
     """
 
     def __init__(
-        self, model: Forward, multiply_by_inputs: bool, *, allow_unused: bool, **options: Any
+        self,
+        model: Forward,
+        multiply_by_inputs: bool,
+        *,
+        layers: str,
+        allow_unused: bool,
+        **options: Any,
     ) -> None:
+        self._names = layers
         super().__init__(model, multiply_by_inputs, **options)
         self._allow_unused = allow_unused
 
     @property
     def title(self) -> str:
         return "LayerIntegratedGradients"
+
+    @property
+    def _points_of(self) -> str:
+        return self._names
 
 
 class LayerIntegratedGradients(PathAttribution):
@@ -137,6 +149,7 @@ class LayerIntegratedGradients(PathAttribution):
 
         Raises:
             InputError: an unknown `method`, too few steps, or baselines that are not finite.
+            DisconnectedError: the target does not depend on the layer.
             LayerError: an unknown layer, one that did not run, or one whose values are not floating
                 or do not have the batch first.
             OutputError: the model does not return one row of scores for each example.
@@ -202,9 +215,14 @@ class LayerIntegratedGradients(PathAttribution):
         ends = tuple(value for place in places for value in place.values)
         if scores.repeatable:
             both = [torch.cat([end, start]) for end, start in zip(ends, starts, strict=True)]
-            substitution.run_rest_once(both, self.output)
-        options = {**self._options, "allow_unused": allow_unused}
-        method = _OfValues(substitution.forward, self.multiply_by_inputs, **options)
+            substitution.run_rest_once(both, self.output, scores.target_taps)
+        method = _OfValues(
+            substitution.forward,
+            self.multiply_by_inputs,
+            layers=", ".join(place.name for place in places),
+            allow_unused=allow_unused,
+            **self._options,
+        )
         found: tuple[Tensor, ...] = method.attribute(ends, tuple(starts), scores.target, **path)
         return found
 

@@ -61,6 +61,9 @@ class NoiseTunnel(Attribution):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.attribution_method!r})"
 
+    def serves_copies(self, batch_size: int) -> bool:
+        return self.attribution_method.serves_copies(batch_size)
+
     def _settings(self) -> dict[str, Any]:
         return {"attribution_method": self.attribution_method}
 
@@ -83,7 +86,8 @@ class NoiseTunnel(Attribution):
             nt_type: the statistic of the samples.
             nt_samples: number of noisy copies of each example.
             nt_samples_batch_size: number of copies attributed at once; all of them by default. A
-                forward that aggregates the batch always gets one after another.
+                forward that aggregates the batch always gets one after another, and so does a
+                method that holds values of each example, as `low` and `high` of :class:`LRP` may.
             stdevs: the noise's standard deviation, in the units of the input; a tuple has one for
                 each input.
             draw_baseline_from_distrib: take `baselines` as samples, any number of rows, and draw
@@ -126,8 +130,11 @@ def fixed_options(
 ) -> tuple[dict[str, Any], int]:
     """Return options of a method with a target that ignores noise, and the copies at once.
 
-    A forward that aggregates the batch must get one copy at a time.
+    A forward that aggregates the batch must get one copy at a time, and so must a method that
+    holds values of each example.
     """
+    if not method.serves_copies(inputs.batch_size):
+        at_once = 1
     target = options.get("target")
     target = method.missing_target if target is None else target
     takes = inspect.signature(method.attribute).parameters

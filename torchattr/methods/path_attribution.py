@@ -14,6 +14,7 @@ from torchattr.core.pytree import joined
 from torchattr.core.types import Forward, OutputKey, Tensors
 from torchattr.core.warn import warn
 from torchattr.errors import TorchattrWarning
+from torchattr.methods._gradient.backward_pass import INPUTS, Pass
 from torchattr.methods._gradient.baselines import fixed_baselines
 from torchattr.methods._gradient.memory import Memory
 from torchattr.methods._gradient.passes import MethodCall, solve
@@ -33,15 +34,23 @@ class RowsElsewhere(NotPerExample):
 
 
 class _PointGradient(GradientAttribution):
-    """The gradient at points of a path, under the title of the method that needs it."""
+    """The gradient at points of a path, under the title of the method that needs it.
 
-    def __init__(self, title: str, model: Forward, **options: Any) -> None:
+    of: what the points are called in messages.
+    """
+
+    def __init__(self, title: str, of: str, model: Forward, **options: Any) -> None:
         super().__init__(model, **options)
-        self._title = title
+        self._title, self._of = title, of
 
     @property
     def title(self) -> str:
         return self._title
+
+    def passes(
+        self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
+    ) -> Sequence[Pass]:
+        return [Pass(self.table, name=self._of)]
 
 
 class PathAttribution(Attribution):
@@ -72,7 +81,13 @@ class PathAttribution(Attribution):
     ) -> None:
         super().__init__(model, output=output)
         self._gradient = _PointGradient(
-            self.title, model, rules=rules, output=output, strict=strict, memory=memory
+            self.title,
+            self._points_of,
+            model,
+            rules=rules,
+            output=output,
+            strict=strict,
+            memory=memory,
         )
         self.multiply_by_inputs = multiply_by_inputs
 
@@ -102,6 +117,11 @@ class PathAttribution(Attribution):
         results = attributions if isinstance(attributions, (tuple, list)) else (attributions,)
         starts = fixed_baselines(start_point, given)
         return convergence_delta(results, scores, scores.clean - scores.of(starts)[0])
+
+    @property
+    def _points_of(self) -> str:
+        """What the points of the path are called in messages: the inputs by default."""
+        return INPUTS
 
     def _scores(self, inputs: Inputs, target: Any, arguments: Sequence[Any]) -> TargetScores:
         return TargetScores(self.model, inputs, target, arguments, self.output)

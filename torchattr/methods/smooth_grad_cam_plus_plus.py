@@ -9,14 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs, as_arguments, as_inputs
-from torchattr.core.pytree import joined
+from torchattr.core.pytree import joined, tensors_of
 from torchattr.core.rounding import settled_sum
 from torchattr.core.stepping import counted
 from torchattr.core.targets import Classes, Neuron, Target
 from torchattr.core.types import Forward, Layers, OutputKey, Tensors
 from torchattr.methods._cam.channel_scores import LayerValues
 from torchattr.methods._cam.second_order import second_order_weights
-from torchattr.methods._gradient.grids import LayoutChoice
+from torchattr.methods._gradient.backward_pass import PassResult
+from torchattr.methods._gradient.grids import LayoutChoice, warn_of_numbers
 from torchattr.methods._gradient.layer_choice import Calls
 from torchattr.methods._perturbation.checked import checked_count, checked_seed, checked_stdevs
 from torchattr.methods._perturbation.random_numbers import SeededStreams
@@ -65,7 +66,7 @@ class SmoothGradCAMPlusPlus(Attribution):
     ) -> None:
         super().__init__(model, output=output)
         self._gradients = _Gradients(model, layer, calls=calls, layout=layout, output=output)
-        self._values = LayerValues(model, layer, calls=calls, layout=layout, output=output)
+        self._values = _PlacedValues(model, layer, calls=calls, layout=layout, output=output)
 
     def attribute(
         self,
@@ -123,6 +124,17 @@ class SmoothGradCAMPlusPlus(Attribution):
 
     def _settings(self) -> dict[str, Any]:
         return self._gradients._settings()
+
+
+class _PlacedValues(LayerValues):
+    """The values of a layer, as its grid; without positions, the map will be a number."""
+
+    def combine(self, inputs: Inputs, results: Sequence[PassResult], **options: Any) -> Any:
+        found = super().combine(inputs, results, **options)
+        for result in results:
+            own = found[result.name] if self.several else found
+            warn_of_numbers(SmoothGradCAMPlusPlus.__name__, result.name, tensors_of(own))
+        return found
 
 
 class _Gradients(ClassActivationMap):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.paths import expanded
 from torchattr.errors import ModelError
 from torchattr.models import demo, exported, hub, lite0, user_file
@@ -14,6 +15,7 @@ from torchattr.models.loaded import LoadedModel
 from torchattr.models.unknown import unknown_model
 
 
+@checked_flags
 def load_model(
     spec: str,
     weights: str | Path | None = None,

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.outputs import activate
 from torchattr.core.types import Activation
 from torchattr.errors import NOTHING, Hint, Message, WayOut
@@ -44,6 +45,7 @@ class ScoreReading:
         return activate(scores, self.applied)
 
 
+@checked_flags
 def read_scores(
     scores: Tensor, meaning: Meaning = "auto", ending: str | None = None, named: bool = False
 ) -> ScoreReading:

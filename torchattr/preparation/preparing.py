@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 
-from torchattr.core.arguments import plain_numbers
+from torchattr.core.arguments import checked_flags, plain_numbers
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.outputs import any_output
 from torchattr.core.pytree import tree_leaves
@@ -54,6 +54,7 @@ from torchattr.preparation.replay import CudaRecorder, GraphRecorder, replays
 from torchattr.preparation.report import Preparation
 
 
+@checked_flags
 def prepare(
     model: nn.Module,
     example_inputs: Tensors | None = None,

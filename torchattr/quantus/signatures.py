@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from inspect import Parameter, Signature
 from typing import Any
 
-from torchattr.core.registry import suggest
+from torchattr.core.registry import OPTIONS_CUTOFF, suggest
 from torchattr.errors import InputError
 
 NORMALISING = {"normalise_func": None, "normalise_func_kwargs": None}
@@ -70,7 +70,8 @@ def bound(
     """
     for name in given:
         if name not in defaults:
-            raise InputError(f"{metric} has no option {name!r}; {suggest(name, list(defaults))}")
+            close = suggest(name, list(defaults), cutoff=OPTIONS_CUTOFF)
+            raise InputError(f"{metric} has no option {name!r}; {close}")
     found = signature(defaults).bind(*args, **given)
     found.apply_defaults()
     return dict(found.arguments)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.inspect import (
     TITLES,
     BackProjection,
@@ -98,6 +99,7 @@ def maps_entry(
     )
 
 
+@checked_flags
 def projection_entry(
     result: BackProjection, example: int, crop: bool, sight: Sight = PLAIN, **entry: Any
 ) -> Entry:

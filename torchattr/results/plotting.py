@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from torchattr.core.arguments import checked_flags
 from torchattr.errors import InputError, ShapeError
 from torchattr.models import Box
 from torchattr.results.entries import ShownExample, heading_of
@@ -19,6 +20,7 @@ from torchattr.show import plot_style, score_text
 _INCHES = 3.2
 
 
+@checked_flags
 def plot_explanation(
     explanation: Explained,
     method: str | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.types import Activation
 from torchattr.core.warn import warn
 from torchattr.errors import RowsWarning
@@ -18,6 +19,7 @@ from torchattr.results.rows import with_rows
 from torchattr.results.subjects import subjects_of
 
 
+@checked_flags
 def save_explanation(
     explanation: Explained,
     out: str | Path,

@@ -11,16 +11,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from torchattr.core.registry import suggest
+from torchattr.core.registry import OPTIONS_CUTOFF, closest, suggest
 from torchattr.core.squares import square_features
 from torchattr.core.types import Activation, Layers, OutputKey
 from torchattr.errors import Hint, InputError, Listing, WayOut
-from torchattr.methods import Attribution, build, find_method, takes
+from torchattr.methods import Attribution, build, find_method, registered_methods, takes
 from torchattr.models import LoadedModel
 from torchattr.runs.forms import Field, Form, refuse_unknown
 
 CELLS = 14
 _TITLES = 8
+_OWNERS = 2
 _SIDE = 64
 
 _ALL_OPTIONS = WayOut(
@@ -188,16 +189,30 @@ def _taking(name: str, forms: Iterable[MethodForm], text: str) -> list[tuple[Met
     Raises:
         InputError: none has it.
     """
+    forms = list(forms)
     fields = [(form, field) for form in forms for field in form.fields]
     taking = [(form, field) for form, field in fields if field.name == name]
     if not taking:
         known = dict.fromkeys(field.name for _, field in fields)
         raise InputError(
-            f"no option {name!r} of {_titles(form.name for form, _ in fields)}, got {text!r};"
-            f" {suggest(name, known)}",
+            f"no option {name!r} of {_titles(form.name for form in forms)}, got {text!r};"
+            f" {_owners(name, known) or suggest(name, known, cutoff=OPTIONS_CUTOFF)}",
             hint=Hint(ways_out=[_ALL_OPTIONS]),
         )
     return taking
+
+
+def _owners(name: str, known: Iterable[str]) -> str:
+    """Return which other methods have an option of that name, if no known one is close to it."""
+    if closest(name, known, cutoff=OPTIONS_CUTOFF):
+        return ""
+    others = map(MethodForm.of, registered_methods())
+    owners = [one.name for one in others if any(field.name == name for field in one.fields)]
+    if not owners:
+        return ""
+    named, more = owners[:_OWNERS], len(owners) - _OWNERS
+    listed = f"{', '.join(named)} and {more} more" if more > 0 else " and ".join(named)
+    return f"{listed} {'has' if len(owners) == 1 else 'have'} it"
 
 
 def _titles(names: Iterable[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchattr.core.arguments import checked_flags
+
 
 def short_number(value: float) -> str:
     """Return a number for a caption, with three digits.
@@ -14,6 +16,7 @@ def short_number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
+@checked_flags
 def value_range(values: np.ndarray, signed: bool) -> str:
     """Return the range of values for a caption; only the largest one if they have no sign.
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from torchattr.core.arguments import plain_numbers
+from torchattr.core.arguments import checked_flags, plain_numbers
 from torchattr.core.checked_numbers import checked_share
 from torchattr.errors import InputError, ShapeError
 from torchattr.show.arrays import as_floats, as_map, as_picture
@@ -17,6 +17,7 @@ from torchattr.show.channels import LUMA
 from torchattr.show.colors import colormap, default_colormap, is_diverging, table
 
 
+@checked_flags
 def overlay(
     image: Any,
     values: Any,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from torchattr.core.arguments import checked_flags
 from torchattr.errors import InputTypeError, ShapeError
 from torchattr.models import Box, place
 from torchattr.show.arrays import as_floats, as_picture
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torchattr.methods import Ledger
 
 
+@checked_flags
 def plot(
     values: Any,
     image: Any = None,
@@ -75,6 +77,7 @@ def plot(
     return axes
 
 
+@checked_flags
 def plot_style(
     values: Any,
     image: Any,
@@ -112,6 +115,7 @@ def plot_style(
     return axes
 
 
+@checked_flags
 def plot_lines(
     lines: Sequence[tuple[Any, Any, str]], ax: Axes | None = None, *, fill: bool = False
 ) -> Axes:

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from torchattr.core.arguments import check_choice
+from torchattr.core.arguments import check_choice, checked_flags
 from torchattr.core.checked_numbers import as_number, checked_number
 from torchattr.core.rounding import settled, share, unit
 from torchattr.errors import InputError, ShapeError
@@ -15,6 +15,7 @@ from torchattr.show.arrays import as_floats
 Sign = Literal["positive", "negative", "all", "absolute"]
 
 
+@checked_flags
 def rescale(
     values: Any,
     sign: Sign = "positive",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from torchattr.core.arguments import checked_flags
 from torchattr.errors import ShapeError
 from torchattr.show.arrays import as_floats
 from torchattr.show.channels import reduce_channels
@@ -16,6 +17,7 @@ SIGNS: tuple[Sign, ...] = ("all", "positive", "negative")
 """The panels, from left to right."""
 
 
+@checked_flags
 def signed_panels(
     values: Any,
     gray: bool = False,

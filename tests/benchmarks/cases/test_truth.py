@@ -27,7 +27,7 @@ def test_truth() -> None:
     assert "| saliency | found (1.00) |" in shown
     assert "| eigen_cam | found (1.00) | misses (" in shown
     assert "Means over 3 scenes" in shown
-    assert "| method | rank | mass ↑ |" in shown
+    assert "| method | mean rank | mass ↑ |" in shown
     if find_spec(PACKAGE):
         assert names[2:] == ["lite0", "check of lite0"]
         assert "### A real network" in shown

@@ -41,7 +41,7 @@ def test_a_map_that_is_not_finite_is_undefined_and_spoils_no_other() -> None:
 
     pictures = labelled(10)
     plan = BenchmarkPlan.of(
-        {"broken": Broken, "saliency": ta.Saliency}, ["mass", "rank", "pointing"]
+        {"broken": Broken, "saliency": ta.Saliency}, ["mass", "relevance rank", "pointing"]
     )
     values = plan.values(pictures)
     undefined = values.isnan().all(2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -83,3 +85,25 @@ def test_complexity_alone_is_not_ranked(values) -> None:
     assert benchmark.ranks.value.isnan().all()
     assert {row[1] for row in benchmark.table().rows} == {"–"}
     assert benchmark.as_dict()["ranks"]["value"] == [None] * 6
+
+
+def test_the_mean_rank_has_a_heading_unlike_that_of_any_metric(values) -> None:
+    head = made(values[..., :3], ("relevance rank", "mass", "deletion")).table().head
+    assert head == ["method", "mean rank", "relevance rank ↑", "mass ↑", "deletion ↓"]
+    assert "rank" not in METRICS
+
+
+def test_correlations_say_how_many_methods_they_rest_on(values) -> None:
+    few = made(values[:, :4])  # three methods and a control
+    said = "Rank correlations rest on 3 methods: over so many, metrics .* up to ±1.00 in 95%"
+    assert re.search(said, str(few))
+    assert "Rank correlation of the metrics over 3 methods" in few.tables()
+    assert few.as_dict()["agreement_methods"] == 3
+    assert few.plot_agreement().get_xlabel() == "rank correlation over 3 methods"
+    assert re.search(said, few.entries()[1].text)
+    missing = values.clone()
+    missing[:, 0, 0] = torch.nan
+    assert "rest on 4 methods" in str(made(missing))
+    alone = made(values[:, -3:])
+    assert "Rank correlations" not in str(alone)
+    assert "need 3 methods or more, and there are 2." in alone.entries()[1].text

@@ -33,7 +33,7 @@ def alone(name, pictures, own):
     return {
         "mass": lambda: ev.relevance_mass(own, pictures.masks),
         "positive": lambda: ev.attribution_localisation(own, pictures.masks),
-        "rank": lambda: ev.relevance_rank(own, pictures.masks),
+        "relevance rank": lambda: ev.relevance_rank(own, pictures.masks),
         "top 5%": lambda: ev.top_k_intersection(own, pictures.masks, k=13),
         "auc": lambda: ev.localisation_auc(own, pictures.masks),
         "gini": lambda: ev.gini_index(own),
@@ -95,7 +95,7 @@ def test_a_constant_map_is_undefined_or_that_of_the_area() -> None:
     pictures, flat = labelled(), torch.ones(1, 5, SIDE, SIDE)
     area = pictures.masks.double().mean((1, 2))
     torch.testing.assert_close(METRICS["mass"].measure(pictures, flat)[0], area)
-    for name in ("rank", "top 5%", "auc", "pointing", "deletion", "insertion", "road"):
+    for name in ("relevance rank", "top 5%", "auc", "pointing", "deletion", "insertion", "road"):
         with pytest.warns(ev_warning(), match="is constant|are worth the same") as heard:
             assert bool(METRICS[name].measure(pictures, flat).isnan().all())
         assert len(heard) == 1

@@ -60,7 +60,8 @@ def test_a_function_reads_what_torchattr_cannot() -> None:
 
 def test_tables_have_no_places() -> None:
     net = Net(lambda net, x: net.head(net.hidden(x).relu()), hidden=nn.Linear(5, 8), head=head())
-    assert found(net, "hidden", None, pictures(2, 5)).shape == (2, 1)
+    with pytest.warns(ta.NotSpatialWarning, match="GradCAM: layer 'hidden' has no positions"):
+        assert found(net, "hidden", None, pictures(2, 5)).shape == (2, 1)
 
 
 @pytest.mark.parametrize("layout", ["rows", 3, ["tokens"]])

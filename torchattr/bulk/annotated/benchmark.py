@@ -25,6 +25,7 @@ from torchattr.bulk.durable import remove_parts
 from torchattr.bulk.modelling import as_loaded
 from torchattr.bulk.progress import RunProgress, StderrProgress
 from torchattr.bulk.record import COMPARED, check_same, ids_digest, of_model
+from torchattr.core.arguments import checked_flags
 from torchattr.core.paths import expanded
 from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate import Benchmark, BenchmarkPlan
@@ -49,6 +50,7 @@ BENCHMARKED = {
 """The entries of a record that a benchmark must share to continue it."""
 
 
+@checked_flags
 def benchmark_data(
     model: str | nn.Module | LoadedModel,
     data: str | Path,

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 from torch import nn
 
 from torchattr.core.arguments import is_iterable
-from torchattr.core.registry import suggest
+from torchattr.core.registry import OPTIONS_CUTOFF, suggest
 from torchattr.core.squares import square_features
 from torchattr.errors import InputError, InputTypeError
 from torchattr.evaluate.ground_truth.asked_pictures import AskedPictures
@@ -165,7 +165,7 @@ def _with_options(method: Any, given: Options) -> AskedMethod:
         if option not in known:
             raise InputError(
                 f"options has {option!r} for {name}, which is no option of it;"
-                f" {suggest(option, list(known))}"
+                f" {suggest(option, list(known), cutoff=OPTIONS_CUTOFF)}"
             )
     return AskedMethod(name, lambda model: build(cls, model, options=made), made, called)
 

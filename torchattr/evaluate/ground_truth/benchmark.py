@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.errors import InputError
 from torchattr.evaluate.ground_truth.asked_methods import Methods, Options
 from torchattr.evaluate.ground_truth.benchmark_plan import BenchmarkPlan
@@ -31,6 +32,7 @@ OWN = "own"
 """The name of pictures that are given."""
 
 
+@checked_flags
 def benchmark(
     pictures: str | LabelledPictures = "collage",
     *,
@@ -60,10 +62,10 @@ def benchmark(
     at best.
 
     Localisation: `mass` and `positive` (:func:`torchattr.evaluate.relevance_mass`,
-    :func:`torchattr.evaluate.attribution_localisation`), `rank`, `top 5%`, `auc`, `pointing`, and
-    `grid`, the grid pointing game, with `difull` and `dipart`, the same for the network cut into
-    cells (:class:`torchattr.evaluate.DisconnectedGrid`), for which evidence elsewhere is certainly
-    an error. Faithfulness: `deletion`, `insertion`, `road` (half the
+    :func:`torchattr.evaluate.attribution_localisation`), `relevance rank`, `top 5%`, `auc`,
+    `pointing`, and `grid`, the grid pointing game, with `difull` and `dipart`, the same for the
+    network cut into cells (:class:`torchattr.evaluate.DisconnectedGrid`), for which evidence
+    elsewhere is certainly an error. Faithfulness: `deletion`, `insertion`, `road` (half the
     difference of removing the least and the most first), `sets`
     (:func:`torchattr.evaluate.faithfulness_correlation`), `single`
     (:func:`torchattr.evaluate.single_deletion`, which `feature_ablation` computes, so that it is no

@@ -22,7 +22,7 @@ from torchattr.evaluate.ground_truth.saving import (
     without_nan,
 )
 from torchattr.evaluate.ground_truth.text_table import TextTable, number
-from torchattr.evaluate.ranks import correlation, midranks
+from torchattr.evaluate.ranks import chance_correlation, correlation, midranks
 from torchattr.results import Entry
 from torchattr.show import notebook, rendered
 
@@ -104,9 +104,7 @@ class Benchmark:
         Of the methods' means, each turned so that higher is better; 1 is the same order, 0 none,
         -1 the opposite. NaN where a metric sees no difference, and for fewer than three methods.
         """
-        own = [index for index, name in enumerate(self.methods) if name not in CONTROLS]
-        means = self._oriented(self.intervals.value[own])
-        means = means[~means.isnan().any(1)].T
+        means = self._compared.T
         if means.shape[1] < FEWEST:
             return torch.full((len(self.metrics),) * 2, torch.nan, dtype=torch.float64)
         found, is_defined = correlation(means[:, None], means[None], "spearman")
@@ -119,7 +117,7 @@ class Benchmark:
             for name in self.ranking
             for row in [self.methods.index(name)]
         ]
-        return TextTable(["method", "rank", *(metric.title for metric in self.metrics)], rows)
+        return TextTable(["method", "mean rank", *(metric.title for metric in self.metrics)], rows)
 
     def agreement_table(self) -> TextTable:
         """Return the correlations of the metrics."""
@@ -132,17 +130,20 @@ class Benchmark:
         ranking = {f"Methods on {self.pictures}": self.table()}
         if self.agreement.isnan().all():
             return ranking
-        return {**ranking, "Rank correlation of the metrics": self.agreement_table()}
+        title = f"Rank correlation of the metrics over {len(self._compared)} methods"
+        return {**ranking, title: self.agreement_table()}
 
     def notes(self) -> Iterator[str]:
         """Yield what a reader of the table must know, as sentences."""
         seeded = "" if self.seed is None else f" of seed {self.seed}"
         yield (
             f"Means over {len(self.values)} pictures{seeded}; arrows point to where a"
-            f" metric is better. Rank: the mean over the metrics with its {LEVEL:.0%} interval;"
-            " methods whose intervals overlap are not told apart. Rows in brackets are maps that"
-            " know nothing of the model."
+            f" metric is better. Mean rank: that over the metrics, 1 is the best, with its"
+            f" {LEVEL:.0%} interval; methods whose intervals overlap are not told apart. Rows in"
+            " brackets are maps that know nothing of the model."
         )
+        if not self.agreement.isnan().all():
+            yield self._agreement_note
         if self.settings:
             listed = "; ".join(f"{name}: {text}" for name, text in self.settings.items())
             yield f"Bounded: {listed}."
@@ -162,7 +163,9 @@ class Benchmark:
 
     def plot_agreement(self, ax: Axes | None = None) -> Axes:
         """Draw the correlations of the metrics as a heat map; `None` creates a figure."""
-        return plot_agreement([metric.name for metric in self.metrics], self.agreement, ax)
+        axes = plot_agreement([metric.name for metric in self.metrics], self.agreement, ax)
+        axes.set_xlabel(f"rank correlation over {len(self._compared)} methods")
+        return axes
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the single values as plain data, for JSON."""
@@ -175,6 +178,7 @@ class Benchmark:
             "means": self.intervals.as_dict(),
             "ranks": self.ranks.as_dict(),
             "agreement": without_nan(self.agreement.tolist()),
+            "agreement_methods": len(self._compared),
             "settings": dict(self.settings),
             "refused": dict(self.refused),
             "left_out": dict(self.left_out),
@@ -201,7 +205,7 @@ class Benchmark:
                 {},
                 self.pictures,
                 "Agreement of the metrics",
-                text=str(self.agreement_table()),
+                text=f"{self.agreement_table()}\n\n{self._agreement_note}",
             ),
         ]
 
@@ -231,6 +235,25 @@ class Benchmark:
                 ("ranking", rendered(self.plot())),
                 ("agreement", rendered(self.plot_agreement())),
             ],
+        )
+
+    @cached_property
+    def _compared(self) -> Tensor:
+        """The turned means of the methods that have a value of each metric."""
+        own = [index for index, name in enumerate(self.methods) if name not in CONTROLS]
+        means = self._oriented(self.intervals.value[own])
+        return means[~means.isnan().any(1)]
+
+    @property
+    def _agreement_note(self) -> str:
+        """How much the correlations of the metrics can be relied on, as a sentence."""
+        methods = len(self._compared)
+        if methods < FEWEST:
+            return f"Rank correlations need {FEWEST} methods or more, and there are {methods}."
+        bound = number(chance_correlation(methods, LEVEL))
+        return (
+            f"Rank correlations rest on {methods} methods: over so many, metrics that have nothing"
+            f" to do with each other correlate by up to ±{bound} in {LEVEL:.0%} of cases."
         )
 
     def _oriented(self, means: Tensor) -> Tensor:

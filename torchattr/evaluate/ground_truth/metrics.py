@@ -156,7 +156,7 @@ METRICS: Mapping[str, MapMetric] = {
     for one in (
         MapMetric("mass", "localisation", by_masks(relevance_mass)),
         MapMetric("positive", "localisation", by_masks(attribution_localisation)),
-        MapMetric("rank", "localisation", by_masks(relevance_rank)),
+        MapMetric("relevance rank", "localisation", by_masks(relevance_rank)),
         MapMetric("top 5%", "localisation", in_top),
         MapMetric("auc", "localisation", by_masks(localisation_auc)),
         MapMetric("pointing", "localisation", hits),

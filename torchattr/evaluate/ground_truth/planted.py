@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from torchattr.core.arguments import checked_flags
 from torchattr.errors import InputError
 from torchattr.evaluate.ground_truth.asked_methods import (
     AskedMethod,
@@ -25,6 +26,7 @@ from torchattr.evaluate.ground_truth.plants import PLANTS, Plant
 from torchattr.methods import checked_count, checked_seed
 
 
+@checked_flags
 def planted(
     methods: Methods = None,
     plants: str | Sequence[str] | None = None,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.types import Forward, Layer, Tensors
 from torchattr.inspect.back_projection.projector import BackProjector, Rule
 from torchattr.inspect.back_projection.seeds import Channels, Start
 from torchattr.methods import Calls
 
 
+@checked_flags
 def back_project(
     model: Forward,
     inputs: Tensors,

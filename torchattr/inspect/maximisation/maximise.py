@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from torchattr.core.arguments import checked_flags
 from torchattr.core.inputs import as_arguments, as_inputs
 from torchattr.core.types import Forward, Layer, OutputKey
 from torchattr.errors import InputError, ShapeError
@@ -19,6 +20,7 @@ NOISE = 0.1
 """Standard deviation of the initial noise."""
 
 
+@checked_flags
 def maximise(
     model: Forward,
     objective: Objective,
@@ -113,6 +115,7 @@ def maximise(
     return ascent.climb(start)
 
 
+@checked_flags
 def deepdream(
     model: Forward,
     image: Tensor,

@@ -15,6 +15,9 @@ from torchattr.layers import Captured, Composite, LayerRule, RuleTable, Tap, Tap
 from torchattr.methods._gradient.forward_result import ForwardResult
 from torchattr.methods._gradient.target_reader import last_call
 
+INPUTS = "the inputs"
+"""What the inputs of the model are called in messages."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pass:
@@ -33,7 +36,7 @@ class Pass:
 
     rules: RuleTable
     tap: Tap | None = None
-    name: str = "the inputs"
+    name: str = INPUTS
     reads_gradients: bool = True
     required: bool = True
 

@@ -14,6 +14,7 @@ from torchattr.core.inputs import Inputs
 from torchattr.core.warn import warn
 from torchattr.errors import FUNCTION, DisconnectedError, DisconnectedWarning, Hint, Message, WayOut
 from torchattr.layers import GATES, OPERATIONS, Call, Captured, LayerRule, RuleTable
+from torchattr.methods._gradient.backward_pass import INPUTS
 from torchattr.methods._gradient.forward_result import ForwardResult
 
 
@@ -122,7 +123,7 @@ class ConnectionCheck:
 
     def _refusal(self, method: str, name: str, edges: Sequence[GradientEdge | None]) -> Message:
         name = _named(name)
-        if name != _INPUTS and self._reaches_inputs:
+        if name != INPUTS and self._reaches_inputs:
             if not any(edges):
                 return Message(
                     f"{method}: {name} ran under torch.no_grad(), so it gets no gradient"
@@ -152,11 +153,8 @@ class ConnectionCheck:
         return self._cause == ""
 
 
-_INPUTS = "the inputs"
-
-
 def _named(name: str) -> str:
-    return name if name == _INPUTS else f"layer {name!r}"
+    return name if name == INPUTS else f"layer {name!r}"
 
 
 def _note(name: str, reached: Sequence[Sequence[bool]]) -> str | None:
@@ -168,8 +166,8 @@ def _note(name: str, reached: Sequence[Sequence[bool]]) -> str | None:
     unreached = [number for number, column in columns if not any(column)]
     if not unreached:
         return None
-    kind = "input" if name == _INPUTS else "tensor"
-    of = "" if name == _INPUTS else f" of {name}"
+    kind = "input" if name == INPUTS else "tensor"
+    of = "" if name == INPUTS else f" of {name}"
     return (
         f"the target does not depend on {kind} {_listed(unreached)}{of} by the graph, which gets"
         " zeros"

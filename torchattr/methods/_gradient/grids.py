@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from torchattr.core.inputs import Inputs
-from torchattr.errors import Hint, InputError, InputTypeError, LayerError, ShapeError, WayOut
+from torchattr.core.warn import warn
+from torchattr.errors import (
+    Hint,
+    InputError,
+    InputTypeError,
+    LayerError,
+    NotSpatialWarning,
+    ShapeError,
+    WayOut,
+)
 from torchattr.layers import Layout, channels_first, channels_last, reading
 
 Named = Literal["channels_first", "channels_last", "tokens"]
@@ -110,6 +119,22 @@ class Grids:
             )
         height, width = grid_of_tokens(values.shape[1], extents[0], extents[1])
         return Layout(0, (1,), (height, width), before=values.shape[1] - height * width)
+
+
+def warn_of_numbers(title: str, name: str, maps: Iterable[Tensor]) -> None:
+    """Warn of maps `(N, C, ...)` of a layer without positions, as of a linear layer.
+
+    Args:
+        title: the method's.
+        name: the layer's.
+        maps: what it gives.
+    """
+    if any(one.dim() < 3 for one in maps):
+        warn(
+            f"{title}: layer {name!r} has no positions, so that its map is a single number for each"
+            " example; choose a layer before the global pooling or the flattening",
+            NotSpatialWarning,
+        )
 
 
 def grid_of_tokens(tokens: int, height: int, width: int) -> tuple[int, int]:

@@ -135,6 +135,11 @@ class TargetScores:
         return self._reader.reads_output
 
     @property
+    def target_taps(self) -> list[TapPoint]:
+        """Where the values are read, if they are those of a neuron inside the model."""
+        return self._reader.taps
+
+    @property
     def divisible(self) -> bool:
         """Whether the target can be evaluated for a subset of the batch."""
         can_be = all(can_be_cut(one, self.batch) for one in self.targets)

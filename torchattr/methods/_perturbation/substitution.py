@@ -113,31 +113,42 @@ class Substitution:
         """The function of copies of the values, one after the other."""
         return run_by(self._model, self._run)
 
-    def run_rest_once(self, points: Sequence[Tensor], key: OutputKey) -> bool:
+    def run_rest_once(
+        self, points: Sequence[Tensor], key: OutputKey, taps: Sequence[TapPoint] = ()
+    ) -> bool:
         """Run what does not depend on the values once for all copies, if the model allows that.
 
         Where all that follows comes from the values, the rest may have the rows of one batch. That
-        is tried: the outputs for some copies must be the same either way, up to rounding.
+        is tried: what is read for some copies must be the same either way, up to rounding.
 
         Args:
             points: some copies of the values, unlike each other.
             key: which entry of the output holds the scores.
+            taps: where values are read beside the output: those of a neuron may come before the
+                layers, in the rest.
 
         Returns:
             whether it does.
         """
-        expected = self._output(points, key)
+        expected = self._read(points, key, taps)
         self._runs_rest_once = True
         try:
-            found = self._output(points, key)
-            self._runs_rest_once = _is_close(found, expected)
+            found = self._read(points, key, taps)
+            self._runs_rest_once = len(found) == len(expected) and all(
+                map(_is_close, found, expected)
+            )
         except UNFIT as error:
             raise_if_lost(error)
             self._runs_rest_once = False
         return self._runs_rest_once
 
-    def _output(self, points: Sequence[Tensor], key: OutputKey) -> Tensor:
-        return Trace(self.forward, points, key=key, differentiable=False).output
+    def _read(
+        self, points: Sequence[Tensor], key: OutputKey, taps: Sequence[TapPoint]
+    ) -> list[Tensor]:
+        """Return the output, and the floating values at tap points."""
+        trace = Trace(self.forward, points, taps=taps, key=key, differentiable=False)
+        values = [one for tap in taps for call in trace.calls(tap) for one in call.values]
+        return [trace.output, *(one for one in values if one.is_floating_point())]
 
     def hook(self, undo: Undo) -> None:
         """Replace the values in this thread, until that is undone."""

@@ -100,6 +100,9 @@ class RelevancePropagation(GradientAttribution):
     def table(self) -> RuleTable:
         return self.composite
 
+    def serves_copies(self, batch_size: int) -> bool:
+        return not self.composite.has_rows(batch_size)
+
     def passes(
         self, inputs: Inputs, arguments: Sequence[Any], *, target: Any = None, **options: Any
     ) -> Sequence[Pass]:

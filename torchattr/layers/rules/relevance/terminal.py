@@ -112,6 +112,9 @@ class ZBox(TerminalRule):
         own._example = number, count
         return own
 
+    def has_rows(self, count: int) -> bool:
+        return any(one.dim() > 1 and len(one) == count > 1 for one in (self.low, self.high))
+
     def weights(self, layer: AffineLayer) -> Sequence[Weights]:
         return (Weights(layer.weight, layer.weight),)
 
